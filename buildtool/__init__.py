@@ -1,0 +1,1 @@
+"""Build-matrix orchestration for CUDA attention wheels: plan, render, make, prove, publish."""

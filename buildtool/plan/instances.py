@@ -1,0 +1,94 @@
+"""kernels/instances.toml: the only list of kernel instances, and which architectures each is compiled for."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from buildtool.errors import ConfigError, Fault
+
+_IDENTIFIER = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*\Z")
+_FAMILY_KEYS = frozenset({"source", "packages", "archs", "axes", "exclude", "defines"})
+
+
+@dataclass(frozen=True, order=True)
+class Instance:
+    """One kernel: an ``extern "C"`` entry compiled from one source with one set of ``-D`` parameters.
+
+    ``name`` is at once the entry's symbol, the name of its cubin, and what the launcher asks for.
+    """
+
+    name: str
+    family: str
+    source: str
+    """Path below ``kernels/``."""
+    defines: tuple[tuple[str, str], ...]
+    archs: frozenset[str]
+    packages: frozenset[str]
+
+
+def parse_instances(text: str, file: str = "kernels/instances.toml") -> tuple[Instance, ...]:
+    """Parse instances.toml. Raises ConfigError with every fault found.
+
+    A family is a table ``[family]`` with ``source``, ``packages``, ``archs`` and ``axes``. ``axes`` is an array of
+    ``{ macro, values }``, where ``values`` maps the fragment that appears in the instance's name to the macro's value.
+    The instances are the product of the axes in the order written, less ``exclude`` (an array of tables macro → value;
+    an instance that matches all pairs of one table is left out).
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([Fault(file, "", f"not valid TOML: {error}")]) from error
+    faults: list[Fault] = []
+    instances: list[Instance] = []
+    for family, table in document.items():
+        try:
+            instances.extend(_expand(family, table))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            faults.append(Fault(file, family, _explain(error)))
+    seen: set[str] = set()
+    for instance in instances:
+        if instance.name in seen:
+            faults.append(Fault(file, instance.family, f"instance {instance.name} is declared twice"))
+        seen.add(instance.name)
+    if faults:
+        raise ConfigError(faults)
+    return tuple(sorted(instances))
+
+
+def for_arch(instances: tuple[Instance, ...], package: str, arch: str) -> tuple[Instance, ...]:
+    """The instances that a wheel of ``package`` must contain for ``arch``."""
+    return tuple(i for i in instances if arch in i.archs and package in i.packages)
+
+
+def _explain(error: Exception) -> str:
+    return f"missing key {error}" if isinstance(error, KeyError) else str(error)
+
+
+def _expand(family: str, table: Mapping[str, Any]) -> Iterator[Instance]:
+    if not isinstance(table, Mapping):
+        raise TypeError("expected a table")
+    if unknown := sorted(set(table) - _FAMILY_KEYS):
+        raise ValueError(f"unknown keys {', '.join(unknown)}; known are {', '.join(sorted(_FAMILY_KEYS))}")
+    axes = [(axis["macro"], dict(axis["values"])) for axis in table.get("axes", [])]
+    excluded = [dict(row) for row in table.get("exclude", [])]
+    common = tuple((str(k), str(v)) for k, v in sorted(table.get("defines", {}).items()))
+    for choice in itertools.product(*(values.items() for _, values in axes)):
+        macros = {macro: value for (macro, _), (_, value) in zip(axes, choice, strict=True)}
+        if any(all(macros.get(macro) == value for macro, value in row.items()) for row in excluded):
+            continue
+        name = "_".join([family, *(fragment for fragment, _ in choice)])
+        if not _IDENTIFIER.match(name):
+            raise ValueError(f"{name!r} is not a lower-case C identifier")
+        yield Instance(
+            name=name,
+            family=family,
+            source=str(table["source"]),
+            defines=(*common, *((macro, str(value)) for macro, value in macros.items()), ("ENTRY", name)),
+            archs=frozenset(map(str, table["archs"])),
+            packages=frozenset(map(str, table["packages"])),
+        )
