@@ -1,0 +1,1 @@
+"""The subcommands, one module per group. A module has ``register(commands)``; ``buildtool.cli`` lists the modules."""
