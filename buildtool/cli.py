@@ -8,10 +8,11 @@ from pathlib import Path
 from types import ModuleType
 
 from buildtool import errors
+from buildtool.commands import planning
 from buildtool.commands.registry import Commands
 from buildtool.console import Console
 
-COMMANDS: tuple[ModuleType, ...] = ()
+COMMANDS: tuple[ModuleType, ...] = (planning,)
 """The command modules, in the order in which ``--help`` shows them."""
 
 INTERRUPTED = 130

@@ -15,14 +15,10 @@ import rich.console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-_PLAIN_WIDTH = 240
-"""Columns of a table that goes to a file or a log: wide enough that no wheel name is folded."""
-
 
 def _rich(*, stderr: bool) -> rich.console.Console:
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else _PLAIN_WIDTH
-    return rich.console.Console(file=stream, width=width, highlight=False, emoji=False, markup=False, soft_wrap=True)
+    return rich.console.Console(file=stream, highlight=False, emoji=False, markup=False, soft_wrap=True)
 
 
 @dataclass
@@ -43,10 +39,15 @@ class Console:
 
     def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Print a table as the result: drawn on a terminal, aligned text columns elsewhere."""
-        plain = not self.out.is_terminal
-        table = Table(title=None if plain else title, box=None if plain else rich.box.SIMPLE_HEAD, pad_edge=False)
+        if not self.out.is_terminal:
+            lines = [tuple(columns), *map(tuple, rows)]
+            widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+            for line in lines:
+                self.result("  ".join(map(str.ljust, line, widths)).rstrip())
+            return
+        table = Table(title=title, box=rich.box.SIMPLE_HEAD, pad_edge=False)
         for column in columns:
-            table.add_column(column, no_wrap=plain)
+            table.add_column(column)
         for row in rows:
             table.add_row(*row)
         self.out.print(table)

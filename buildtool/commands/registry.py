@@ -22,8 +22,8 @@ class Commands:
     def add(self, name: str, run: Run, about: str, *, selection: bool = False) -> argparse.ArgumentParser:
         """Add a subcommand and return its parser, to which the caller adds arguments.
 
-        ``about`` is one sentence. With ``selection`` the command takes ``key=value`` words, found in
-        ``args.selection``; words of :mod:`buildtool.plan.selection`.
+        ``about`` is one sentence. With ``selection`` the command takes the ``key=value`` words of
+        :func:`buildtool.plan.selection.select`, found in ``args.selection``.
         """
         parser = self._subparsers.add_parser(name, help=about, description=about)
         parser.set_defaults(run=run)
