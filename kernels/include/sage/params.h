@@ -1,0 +1,120 @@
+// Kernel arguments, shared by the host launchers and the device code: plain C layout, no includes, no std.
+//
+// Every kernel takes one of these structs by value as `const __grid_constant__`. Strides count elements, never bytes, and
+// are 64-bit; the channels of a row are always contiguous. "Padded" lengths are multiples of 128 tokens, padded head
+// dims are the instance's D (64, 128 or 256); the prepared operands hold zeros in all padding.
+#pragma once
+
+namespace sage {
+
+typedef long long i64;
+
+/// 16-bit rows in the caller's layout (HND or NHD is only a choice of strides). Row (b, h, s) starts at
+/// data + b * batch + h * head + s * token. Packed sequences have batch = 0 and are offset by cu_seqlens instead.
+struct Rows {
+  const void* data;
+  i64 batch, head, token;
+};
+
+/// The same, to be written.
+struct OutRows {
+  void* data;
+  i64 batch, head, token;
+};
+
+enum MaskKind { MASK_NONE = 0, MASK_BOOL = 1, MASK_F16 = 2, MASK_BF16 = 3, MASK_F32 = 4 };
+
+/// Arguments of every sage2 attention kernel.
+///
+/// What the binding guarantees: q, v and out start on 16 bytes, their strides and head_dim are multiples of 8, so a row is
+/// a whole number of 16-byte pieces (columns from head_dim to D are not there: take them as zero, do not store them).
+/// B, Hq, Hkv, Sq and Sk are at least 1 and Hq is a multiple of Hkv. B * Hq may exceed 65535: put it in grid.x.
+struct AttnParams {
+  Rows q;                 ///< 16-bit, quantized to int8 inside the kernel
+  Rows v;                 ///< 16-bit V of the f16 path, already less v_mean if v_mean is set; data = null on the f8 paths
+  OutRows out;            ///< q's dtype
+  const signed char* k8;  ///< [B, Hkv, k_rows, D]
+  const float* k_scale;   ///< [B, Hkv, k_rows / KBLK, 4]
+  const float* k_mean;    ///< [B, Hkv, D] (one per sequence with variable lengths); null without smoothing
+  const unsigned char* v8;  ///< e4m3 [B, Hkv, D, k_rows], token order 0 1 8 9 2 3 10 11 4 5 12 13 6 7 14 15 per 16
+  const float* v_scale;     ///< [B, Hkv, D]
+  const float* v_mean;      ///< [B, Hkv, D], to be added to the normalised output; null without smooth_v
+  float* lse;               ///< fp32, natural log, row (b, h) at b * lse_batch + h * lse_head; null when not asked for
+  i64 lse_batch, lse_head;
+  const void* mask;      ///< null for MASK_NONE; element (b, h, i, j) at the sum of index * mask_stride (0 = broadcast)
+  i64 mask_stride[4];    ///< batch, q head, query, key
+  const int* cu_q;       ///< int32 [B + 1] on the device, or null: sequence b has queries cu_q[b] .. cu_q[b + 1] - 1
+  const int* cu_k;       ///< the same for keys; its prepared rows start at (cu_k[b] / 128 + b) * 128 of the only batch
+  i64 k_rows;            ///< padded rows of one (batch, kv head) of k8 and v8; with cu_k, those of the whole pack
+  int B;                 ///< batches, or sequences with variable lengths
+  int Hq, Hkv;
+  int Sq, Sk;            ///< tokens; with cu_q/cu_k upper bounds of any sequence (max_seqlen_*)
+  int head_dim;          ///< columns really there, a multiple of 8, at most D
+  int mask_kind;         ///< MaskKind
+  int causal;            ///< 1: key j is visible to query i if j <= i (top-left aligned)
+  float sm_scale;        ///< any sign; lse gets sm_scale * (q . k_mean) added
+  float scale_log2;      ///< sm_scale * log2(e)
+};
+
+/// Arguments of sage2_quant_k: K to int8. The exact definition is in sage2/quant_k.cu.
+struct QuantKParams {
+  Rows k;
+  signed char* k8;  ///< [B, H, rows, D]
+  float* scale;     ///< [B, H, rows / block, 4]
+  float* mean;      ///< [B, H, D]; written (zeros without smoothing)
+  const int* cu;    ///< packed sequences, or null
+  i64 rows;         ///< padded rows of one (batch, head), of the whole pack with cu
+  int B, H, S;      ///< S: tokens, or the longest sequence
+  int head_dim;     ///< real columns, at most D
+  int block;        ///< 64 or 128 tokens to a scale
+  int per_warp;     ///< 1: one scale for a block, written four times; 0: four residue groups
+  int smooth;       ///< 1: subtract the mean of the sampled tokens
+  int aligned;      ///< 1: base, strides and head_dim allow 16-byte loads
+  int tiles;        ///< tiles of 128 tokens per (batch, head): ceil(S / 128)
+  int tiles_per_cta;
+};
+
+/// Arguments of the sage2_quant_v kernels: V to e4m3, transposed. The exact definition is in sage2/quant_v.cu.
+struct QuantVParams {
+  Rows v;
+  unsigned char* v8;  ///< [B, H, D, rows]
+  float* scale;       ///< [B, H, D]
+  float* mean;        ///< [B, H, D]; written (zeros without smoothing)
+  float* partial;     ///< [B, H, chunks, D] scratch of the two-pass form
+  const int* cu;      ///< packed sequences, or null
+  i64 rows;           ///< as in QuantKParams
+  int B, H, S;
+  int head_dim, D;    ///< real and padded columns; D is 64 or 128
+  int smooth;
+  int aligned;
+  int chunks;         ///< token chunks per (batch, head)
+  int chunk;          ///< tokens in a chunk, a multiple of 128
+  float vmax;         ///< largest magnitude after scaling: 448 or 2.25
+};
+
+/// Arguments of sage2_quant_int8: rows to int8 in the caller's own shape (no padding).
+struct QuantInt8Params {
+  Rows x;
+  signed char* x8;   ///< same shape as x, rows at the strides below
+  i64 x8_batch, x8_head, x8_token;
+  float* scale;      ///< [B, H, ceil(S / block)], or [.., 4] for residue groups
+  const float* mean; ///< [B, H, head_dim] to subtract, or null
+  int B, H, S, head_dim;
+  int block;         ///< tokens to a scale
+  int groups;        ///< 1 or 4
+};
+
+/// Arguments of sage2_pack: 16-bit rows copied to aligned rows, padded with zeros to a multiple of 8 columns.
+struct PackParams {
+  Rows x;
+  OutRows out;
+  float* mean;    ///< [B, H, D], written and subtracted when smooth; D is head_dim rounded up to 64, 128 or 256
+  const int* cu;  ///< packed sequences (only with smooth), or null
+  int B, H, S;
+  int head_dim;   ///< real columns of x
+  int columns;    ///< columns of out, a multiple of 8
+  int D;
+  int smooth;
+};
+
+}  // namespace sage

@@ -1,0 +1,84 @@
+// Scalar types and conversions without any CUDA header: 16-bit floats are raw bits, conversions are PTX.
+#pragma once
+
+#include "params.h"
+
+namespace sage {
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+
+#define SAGE_DEVICE __device__ __forceinline__
+
+/// The 16-bit input types, as tags. `unpack` turns two packed elements into floats (low half first), exactly.
+struct Half {
+  static constexpr int mask_kind = MASK_F16;
+  static SAGE_DEVICE float2 unpack(u32 pair) {
+    float2 f;
+    asm("{.reg .b16 lo, hi; mov.b32 {lo, hi}, %2; cvt.f32.f16 %0, lo; cvt.f32.f16 %1, hi;}"
+        : "=f"(f.x), "=f"(f.y)
+        : "r"(pair));
+    return f;
+  }
+  static SAGE_DEVICE u32 pack(float lo, float hi) {  // round to nearest even
+    u32 pair;
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(hi), "f"(lo));
+    return pair;
+  }
+};
+
+struct Bfloat {
+  static constexpr int mask_kind = MASK_BF16;
+  static SAGE_DEVICE float2 unpack(u32 pair) {
+    return make_float2(__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000u));
+  }
+  static SAGE_DEVICE u32 pack(float lo, float hi) {
+    u32 pair;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(hi), "f"(lo));
+    return pair;
+  }
+};
+
+/// The instance's input type: -DDTYPE_BF16=0 or 1.
+#ifdef DTYPE_BF16
+template <int>
+struct SelectInput {
+  typedef Half type;
+};
+template <>
+struct SelectInput<1> {
+  typedef Bfloat type;
+};
+typedef SelectInput<DTYPE_BF16>::type Input;
+#endif
+
+/// Four floats to four e4m3 bytes, `a` lowest; round to nearest even, saturating at 448, NaN stays NaN. sm_89 and newer.
+SAGE_DEVICE u32 pack_e4m3(float a, float b, float c, float d) {
+  u32 word;
+  asm("{.reg .b16 lo, hi; cvt.rn.satfinite.e4m3x2.f32 lo, %2, %1; cvt.rn.satfinite.e4m3x2.f32 hi, %4, %3; "
+      "mov.b32 %0, {lo, hi};}"
+      : "=r"(word)
+      : "f"(a), "f"(b), "f"(c), "f"(d));
+  return word;
+}
+
+/// Four floats to four int8, `a` lowest; round to nearest even, saturating, NaN to 0.
+SAGE_DEVICE u32 pack_s8(float a, float b, float c, float d) {
+  int ia, ib, ic, id;
+  asm("cvt.rni.sat.s8.f32 %0, %1;" : "=r"(ia) : "f"(a));
+  asm("cvt.rni.sat.s8.f32 %0, %1;" : "=r"(ib) : "f"(b));
+  asm("cvt.rni.sat.s8.f32 %0, %1;" : "=r"(ic) : "f"(c));
+  asm("cvt.rni.sat.s8.f32 %0, %1;" : "=r"(id) : "f"(d));
+  return __byte_perm(__byte_perm(ia, ib, 0x0040), __byte_perm(ic, id, 0x0040), 0x5410);
+}
+
+/// max(a, |b|) that keeps a NaN of either.
+SAGE_DEVICE float max_abs(float a, float b) {
+  float m;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(m) : "f"(a), "f"(fabsf(b)));
+  return m;
+}
+
+}  // namespace sage
