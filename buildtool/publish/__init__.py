@@ -1,0 +1,1 @@
+"""Verified wheels to channels, page and release."""
