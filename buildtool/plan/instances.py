@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from buildtool.errors import ConfigError, Fault
+from buildtool.plan.tags import version_key
 
 _IDENTIFIER = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*\Z")
-_FAMILY_KEYS = frozenset({"source", "packages", "archs", "axes", "exclude", "defines"})
+_FAMILY_KEYS = frozenset({"source", "packages", "archs", "axes", "exclude", "defines", "cuda_minimum"})
 
 
 @dataclass(frozen=True, order=True)
@@ -29,13 +30,16 @@ class Instance:
     defines: tuple[tuple[str, str], ...]
     archs: frozenset[str]
     packages: frozenset[str]
+    cuda_minimum: str = "12.0"
+    """First CUDA version that compiles it; wheels of older ones do without."""
 
 
 def parse_instances(text: str, file: str = "kernels/instances.toml") -> tuple[Instance, ...]:
     """Parse instances.toml. Raises ConfigError with every fault found.
 
-    A family is a table ``[family]`` with ``source``, ``packages``, ``archs`` and ``axes``. ``axes`` is an array of
-    ``{ macro, values }``, where ``values`` maps the fragment that appears in the instance's name to the macro's value.
+    A family is a table ``[family]`` with ``source``, ``packages``, ``archs`` and ``axes``, and ``cuda_minimum`` where
+    it needs instructions that came after CUDA 12.0. ``axes`` is an array of ``{ macro, values }``, where ``values``
+    maps the fragment that appears in the instance's name to the macro's value.
     The instances are the product of the axes in the order written, less ``exclude`` (an array of tables macro → value;
     an instance that matches all pairs of one table is left out).
     """
@@ -60,9 +64,20 @@ def parse_instances(text: str, file: str = "kernels/instances.toml") -> tuple[In
     return tuple(sorted(instances))
 
 
-def for_arch(instances: tuple[Instance, ...], package: str, arch: str) -> tuple[Instance, ...]:
-    """The instances that a wheel of ``package`` must contain for ``arch``."""
-    return tuple(i for i in instances if arch in i.archs and package in i.packages)
+def for_arch(instances: tuple[Instance, ...], package: str, arch: str, cuda: str) -> tuple[Instance, ...]:
+    """The instances that a wheel of ``package`` built with ``cuda`` must contain for ``arch``."""
+    able = version_key(cuda)
+    return tuple(
+        instance
+        for instance in instances
+        if arch in instance.archs and package in instance.packages and version_key(instance.cuda_minimum) <= able
+    )
+
+
+def _minor(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"\d+\.\d+", value):
+        raise ValueError(f'cuda_minimum is written like "12.8", not {value!r}')
+    return value
 
 
 def _explain(error: Exception) -> str:
@@ -91,4 +106,5 @@ def _expand(family: str, table: Mapping[str, Any]) -> Iterator[Instance]:
             defines=(*common, *((macro, str(value)) for macro, value in macros.items()), ("ENTRY", name)),
             archs=frozenset(map(str, table["archs"])),
             packages=frozenset(map(str, table["packages"])),
+            cuda_minimum=_minor(table.get("cuda_minimum", Instance.cuda_minimum)),
         )

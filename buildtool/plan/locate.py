@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import tomllib
+from bisect import bisect_left
 from collections.abc import Sequence
 
 KeyPath = tuple[str | int, ...]
@@ -50,6 +52,7 @@ class _Scanner:
 
     def __init__(self, text: str) -> None:
         self.text, self.at = text, 0
+        self.newlines = [match.start() for match in re.finditer("\n", text)]
         self.lines: dict[KeyPath, int] = {}
         self.counts: dict[KeyPath, int] = {}
 
@@ -68,7 +71,7 @@ class _Scanner:
         return self.at
 
     def mark(self, path: KeyPath) -> None:
-        self.lines.setdefault(path, self.text.count("\n", 0, self.at) + 1)
+        self.lines.setdefault(path, bisect_left(self.newlines, self.at) + 1)
 
     def header(self) -> KeyPath:
         array = self.text.startswith("[[", self.at)
@@ -98,7 +101,7 @@ class _Scanner:
             if match is None:
                 return names
             word = match[0]
-            names.append(word[1:-1] if word[0] in "\"'" else word)
+            names.append(tomllib.loads(f"key = {word}")["key"] if word[0] in "\"'" else word)
             self.at = match.end()
             self.blank()
             if self.text[self.at] != ".":

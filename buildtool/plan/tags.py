@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from packaging.tags import Tag
 from packaging.utils import canonicalize_name, parse_wheel_filename
@@ -26,12 +27,14 @@ from packaging.version import Version
 _DOTTED = re.compile(r"\d+(\.\d+)*\Z")
 
 
+@lru_cache(1024)
 def version_key(dotted: str) -> tuple[int, ...]:
     """Sort key of a dotted version: ``2.10.0`` after ``2.9.0``, ``3.13t`` right after ``3.13``."""
     free_threaded = dotted.endswith("t")
     return (*(int(part) for part in dotted.removesuffix("t").split(".")), int(free_threaded))
 
 
+@lru_cache(1024)
 def minor_of(release: str) -> str:
     """``2.8.0`` → ``2.8``."""
     return ".".join(release.split(".")[:2])
