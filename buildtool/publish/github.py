@@ -1,4 +1,4 @@
-"""The calls of GitHub's REST API that a staged release needs (docs.github.com, "REST API endpoints for releases")."""
+"""The calls of GitHub's REST API that releases and reports need (docs.github.com, "REST API endpoints")."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _TIMEOUT = (10, 600)
 _TRANSIENT = frozenset({HTTPStatus.TOO_MANY_REQUESTS, 500, 502, 503, 504})
 
 
-class GitHubReleases:
-    """:class:`Releases` over GitHub's API.
+class GitHub:
+    """One repository over GitHub's API.
 
-    ``repository`` is ``owner/name``; ``token`` needs "contents: write". Transient failures (no answer, 429, 5xx) are
-    tried again with growing pauses; anything else is a PublishError that quotes GitHub's message.
+    ``repository`` is ``owner/name``. Transient failures (no answer, 429, 5xx) are tried again with growing pauses;
+    anything else is a PublishError that quotes GitHub's message.
     """
 
     def __init__(self, repository: str, token: str, api: str = API, pause: float = _FIRST_PAUSE) -> None:
@@ -39,6 +39,45 @@ class GitHubReleases:
                 "X-GitHub-Api-Version": "2022-11-28",
             }
         )
+
+    def _pages(self, url: str) -> Iterator[Any]:
+        next_url: str | None = url
+        params: dict[str, Any] | None = {"per_page": 100}
+        while next_url:
+            answer = self._call("GET", next_url, params=params)
+            yield from answer.json()
+            next_url = answer.links.get("next", {}).get("url")
+            params = None
+
+    def _call(self, method: str, url: str, **options: Any) -> requests.Response:
+        trouble = ""
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                time.sleep(self._pause * 2 ** (attempt - 1))
+            if (stream := options.get("data")) is not None:
+                stream.seek(0)
+            try:
+                answer = self._session.request(method, url, timeout=_TIMEOUT, **options)
+            except requests.RequestException as error:
+                trouble = f"no answer ({type(error).__name__})"
+                continue
+            if answer.status_code in _TRANSIENT:
+                trouble = f"{answer.status_code} {answer.reason}"
+                continue
+            if answer.ok:
+                return answer
+            raise PublishError(
+                f"GitHub refused {method} {url}: {answer.status_code} {_message(answer)}",
+                "check the repository's name, and that the token may write contents or issues",
+            )
+        raise PublishError(
+            f"GitHub did not take {method} {url} in {_ATTEMPTS} attempts: {trouble}",
+            "run the same command again: it goes on with what is missing",
+        )
+
+
+class GitHubReleases(GitHub):
+    """:class:`Releases` over GitHub's API; the token needs "contents: write"."""
 
     def find(self, tag: str) -> Release | None:
         """The release of ``tag``, drafts included (GitHub's by-tag call does not see drafts)."""
@@ -80,40 +119,16 @@ class GitHubReleases:
     def publish(self, release: Release, notes: str) -> None:
         self._call("PATCH", f"{self._base}/releases/{release.id}", json={"draft": False, "body": notes})
 
-    def _pages(self, url: str) -> Iterator[Any]:
-        next_url: str | None = url
-        params: dict[str, Any] | None = {"per_page": 100}
-        while next_url:
-            answer = self._call("GET", next_url, params=params)
-            yield from answer.json()
-            next_url = answer.links.get("next", {}).get("url")
-            params = None
 
-    def _call(self, method: str, url: str, **options: Any) -> requests.Response:
-        trouble = ""
-        for attempt in range(_ATTEMPTS):
-            if attempt:
-                time.sleep(self._pause * 2 ** (attempt - 1))
-            if (stream := options.get("data")) is not None:
-                stream.seek(0)
-            try:
-                answer = self._session.request(method, url, timeout=_TIMEOUT, **options)
-            except requests.RequestException as error:
-                trouble = f"no answer ({type(error).__name__})"
-                continue
-            if answer.status_code in _TRANSIENT:
-                trouble = f"{answer.status_code} {answer.reason}"
-                continue
-            if answer.ok:
-                return answer
-            raise PublishError(
-                f"GitHub refused {method} {url}: {answer.status_code} {_message(answer)}",
-                "check the token's permissions (contents: write) and the repository's name",
-            )
-        raise PublishError(
-            f"GitHub did not take {method} {url} in {_ATTEMPTS} attempts: {trouble}",
-            "run the same command again: it goes on with what is missing",
-        )
+class GitHubIssues(GitHub):
+    """Issues of a repository; the token needs "issues: write"."""
+
+    def open_once(self, title: str, body: str) -> str:
+        """Open an issue unless an open one has this title; returns its page."""
+        for row in self._pages(f"{self._base}/issues"):
+            if row["title"] == title and "pull_request" not in row:
+                return str(row["html_url"])
+        return str(self._call("POST", f"{self._base}/issues", json={"title": title, "body": body}).json()["html_url"])
 
 
 def _message(answer: requests.Response) -> str:

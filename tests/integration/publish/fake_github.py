@@ -28,6 +28,7 @@ class World:
     failures: list[int] = field(default_factory=list)
     """Status codes with which the next uploads are refused; 0 cuts the upload off and leaves a broken asset."""
     calls: list[str] = field(default_factory=list)
+    issues: list[dict[str, Any]] = field(default_factory=list)
     ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
 
@@ -65,6 +66,11 @@ class Handler(BaseHTTPRequestHandler):
             world.releases[number] = {"id": number, "upload_url": upload, "html_url": page, **json.loads(body)}
             world.assets[number] = []
             self._answer(201, world.releases[number])
+        elif (method, url.path) == ("GET", "/repos/o/r/issues"):
+            self._page(world.issues, url.query)
+        elif (method, url.path) == ("POST", "/repos/o/r/issues"):
+            world.issues.append({**json.loads(body), "html_url": f"issue/{next(world.ids)}"})
+            self._answer(201, world.issues[-1])
         elif match := re.fullmatch(r"/repos/o/r/releases/(\d+)/assets", url.path):
             self._page(world.assets[int(match[1])], url.query)
         elif match := re.fullmatch(r"/upload/(\d+)", url.path):

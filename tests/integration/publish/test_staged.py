@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from buildtool.errors import PublishError
-from buildtool.publish.github import GitHubReleases
+from buildtool.publish.github import GitHubIssues, GitHubReleases
 from buildtool.publish.release import Wheel
 from buildtool.publish.staged import publish
 from tests.integration.publish.fake_github import World, fake_github
@@ -103,7 +103,7 @@ def test_foreign_files_keep_a_draft_hidden(
 def test_a_wrong_token_is_explained(wheels: dict[str, Wheel], tmp_path: Path) -> None:
     with fake_github() as (api, _), pytest.raises(PublishError, match="Bad credentials") as caught:
         publish(GitHubReleases("o/r", "wrong", api), "v1", "", wheels=wheels, folder=tmp_path, say=lambda _: None)
-    assert "contents: write" in caught.value.hint
+    assert "token" in caught.value.hint
 
 
 def test_a_dead_server_is_given_up_with_a_clear_error() -> None:
@@ -111,3 +111,11 @@ def test_a_dead_server_is_given_up_with_a_clear_error() -> None:
         dead = api
     with pytest.raises(PublishError, match="no answer"):
         GitHubReleases("o/r", "secret", dead, pause=0.001).find("v1")
+
+
+def test_an_issue_is_opened_once() -> None:
+    with fake_github() as (api, world):
+        issues = GitHubIssues("o/r", "secret", api)
+        pages = [issues.open_once(title, "body") for title in ("a", "b", "c", "c", "a")]
+        assert pages[3:] == [pages[2], pages[0]]
+        assert len(world.issues) == 3
