@@ -6,10 +6,10 @@ import argparse
 import dataclasses
 import os
 
+from buildtool.commands.planning import matrix_of
 from buildtool.commands.registry import Commands
 from buildtool.console import Console
 from buildtool.errors import PublishError, UsageError
-from buildtool.commands.planning import matrix_of
 from buildtool.plan.matrix import Matrix
 from buildtool.plan.tags import version_key
 from buildtool.publish.github import API, GitHubIssues
