@@ -1,0 +1,76 @@
+"""Let sageattn answer torch's scaled_dot_product_attention, in any model, without touching the model.
+
+What sageattn does not do (dropout, gradients, other dtypes, CPU tensors) goes to torch's own function, so a model never
+breaks; everything it does is counted, so that you see whether it was used.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from sageattention import sageattn
+
+MAX_HEAD_DIM = 256
+
+
+@contextmanager
+def sage_everywhere() -> Iterator[Counter[str]]:
+    """Swap torch.nn.functional.scaled_dot_product_attention while the block runs; yields who answered how often."""
+    original = F.scaled_dot_product_attention
+    answered: Counter[str] = Counter()
+
+    def attention(
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attn_mask: torch.Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,  # noqa: FBT001, FBT002 - torch's own signature
+        scale: float | None = None,
+        **options: Any,
+    ) -> torch.Tensor:
+        wants_grad = torch.is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad)
+        if (
+            not query.is_cuda
+            or query.dtype not in (torch.float16, torch.bfloat16)
+            or query.dim() != 4
+            or query.size(-1) > MAX_HEAD_DIM
+            or query.size(-1) != value.size(-1)
+            or dropout_p
+            or wants_grad
+        ):
+            answered["torch"] += 1
+            return original(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, **options)
+        answered["sageattn"] += 1
+        return sageattn(query, key, value, is_causal=is_causal, sm_scale=scale, attn_mask=attn_mask)
+
+    F.scaled_dot_product_attention = attention
+    try:
+        yield answered
+    finally:
+        F.scaled_dot_product_attention = original
+
+
+def main() -> None:
+    torch.manual_seed(0)
+    layer = torch.nn.TransformerEncoderLayer(1024, 16, batch_first=True, norm_first=True)
+    model = torch.nn.TransformerEncoder(layer, 4, enable_nested_tensor=False).half().cuda().train(mode=False)
+    # The fast path of nn.TransformerEncoder never calls scaled_dot_product_attention.
+    torch.backends.mha.set_fastpath_enabled(False)
+    tokens = torch.randn(2, 2048, 1024, device="cuda", dtype=torch.float16)
+    with torch.no_grad():
+        expected = model(tokens)
+        with sage_everywhere() as answered:
+            got = model(tokens)
+    error = (got - expected).float().abs().sum() / expected.float().abs().sum()
+    print(f"answered by {dict(answered)}; relative L1 difference of the model's output {error.item():.2e}")
+
+
+if __name__ == "__main__":
+    main()
