@@ -12,9 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-
 from sageattention import sageattn
+from torch.nn import functional
 
 MAX_HEAD_DIM = 256
 
@@ -22,7 +21,7 @@ MAX_HEAD_DIM = 256
 @contextmanager
 def sage_everywhere() -> Iterator[Counter[str]]:
     """Swap torch.nn.functional.scaled_dot_product_attention while the block runs; yields who answered how often."""
-    original = F.scaled_dot_product_attention
+    original = functional.scaled_dot_product_attention
     answered: Counter[str] = Counter()
 
     def attention(
@@ -50,11 +49,11 @@ def sage_everywhere() -> Iterator[Counter[str]]:
         answered["sageattn"] += 1
         return sageattn(query, key, value, is_causal=is_causal, sm_scale=scale, attn_mask=attn_mask)
 
-    F.scaled_dot_product_attention = attention
+    functional.scaled_dot_product_attention = attention
     try:
         yield answered
     finally:
-        F.scaled_dot_product_attention = original
+        functional.scaled_dot_product_attention = original
 
 
 def main() -> None:
