@@ -23,6 +23,8 @@ def make_cell(matrix: Matrix, combo: Combo) -> Cell:
     tag = build_tag(combo.torch, combo.cuda)
     archs = cuda.archs.aarch64 if platform.machine == "aarch64" else cuda.archs.x86_64
     linux = platform.os == "linux"
+    # The binding is compiled against PyPI's wheel of the release, so with the headers of that wheel's CUDA version.
+    headers = facts.cuda[torch.pypi_cuda] if linux else cuda
     return Cell(
         combo=combo,
         version=package.version,
@@ -32,8 +34,8 @@ def make_cell(matrix: Matrix, combo: Combo) -> Cell:
         pins=Pins(
             torch=f"torch=={combo.torch}",
             nvrtc=cuda.nvrtc,
-            runtime_headers=cuda.runtime_headers,
-            crt_headers=cuda.crt_headers,
+            runtime_headers=headers.runtime_headers,
+            crt_headers=headers.crt_headers,
         ),
         torch_requirement=f"torch=={minor_of(combo.torch)}.*",
         torch_index="pypi" if linux and combo.cuda == torch.pypi_cuda else f"cu{combo.cuda.replace('.', '')}",

@@ -1,0 +1,223 @@
+"""``build``, ``cubins``, ``resources`` and ``lock``: from the plan to verified wheels, and to their parts."""
+
+from __future__ import annotations
+
+import argparse
+import platform as host
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from buildtool.commands.files import write_or_check
+from buildtool.commands.gate import gate_of, provenance_of
+from buildtool.commands.planning import matrix_of
+from buildtool.commands.registry import Commands, project_root
+from buildtool.console import Console
+from buildtool.errors import BuildToolError, ToolchainError, UsageError
+from buildtool.make import cubins as device
+from buildtool.make import locks, native, nvrtc
+from buildtool.make.interpreters import find_uv
+from buildtool.make.runner import Processes
+from buildtool.make.schedule import Work, work_of
+from buildtool.make.stage import Package
+from buildtool.make.store import Store, default_root
+from buildtool.plan.cells import BuildPlan
+from buildtool.plan.instances import Instance, parse_instances
+from buildtool.plan.matrix import Matrix
+from buildtool.plan.planner import make_plan
+from buildtool.plan.selection import on_machine, select
+
+
+def register(commands: Commands) -> None:
+    """Add the commands of this module."""
+    build = commands.add("build", _build, "Build, verify and collect the wheels of a selection.", selection=True)
+    build.add_argument("--out", type=Path, default=Path("dist"), metavar="DIR", help="where wheels go (default: dist)")
+    build.add_argument("--builder", choices=("auto", "native", "cibuildwheel"), default="auto", help="how to build")
+    build.add_argument("--replace", action="store_true", help="replace a wheel of the same name with other bytes")
+    build.add_argument("--dry-run", action="store_true", help="print what would be compiled, and stop")
+    _common(build)
+    cubins = commands.add("cubins", _cubins, "Compile the kernels of a selection, and nothing else.", selection=True)
+    _common(cubins)
+    resources = commands.add("resources", _resources, "Show what each kernel takes on each GPU.", selection=True)
+    _common(resources)
+    lock = commands.add("lock", _lock, "Write the hashed locks of the toolchains of a selection.", selection=True)
+    lock.add_argument(
+        "--check", action="store_true", help="change nothing; fail if a lock is missing or has other pins"
+    )
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--jobs", type=int, metavar="N", help="compilers at a time (default: by cores and memory)")
+    parser.add_argument("--lineinfo", action="store_true", help="keep source lines in the cubins, for profilers")
+    parser.add_argument("--json", action="store_true", help="the outcome as JSON")
+
+
+def _build(args: argparse.Namespace, console: Console) -> int:
+    matrix, instances = matrix_of(args), _instances(args)
+    plan = _buildable(matrix, args.selection)
+    work = work_of(plan, instances)
+    shop = _workshop(args, console, matrix)
+    if args.builder == "cibuildwheel":
+        raise UsageError("the cibuildwheel builder is not available on this machine", "use --builder native")
+    console.info(_preview(work, shop))
+    if args.dry_run:
+        return 0
+    started = time.monotonic()
+    results = native.build(work, shop, args.out.absolute(), replace=args.replace)
+    failed = [result for result in results if result.exit_code]
+    spent = {**shop.ledger.to_json(), "wall": round(time.monotonic() - started, 2)}
+    if args.json:
+        rows = [
+            {
+                "wheel": r.cell.wheel,
+                "status": r.status,
+                "path": str(r.wheel) if r.wheel else None,
+                "sha256": r.report.get("sha256"),
+                "problem": r.problem,
+                "hint": r.hint,
+            }
+            for r in results
+        ]
+        console.json({"cells": rows, **spent})
+    else:
+        console.table(
+            f"{len(results)} wheels in {spent['wall']:.0f} s",
+            ("status", "size", "wheel"),
+            [(r.status, _size(r.wheel), r.cell.wheel) for r in results],
+        )
+        for what, number in spent["counts"].items():
+            console.info(f"{what}: {number}")
+    for result in failed:
+        console.error(f"{result.cell.wheel}: {result.problem}", result.hint)
+    if failed:
+        console.info(
+            f"again, only these: python -m buildtool build {_reselect(BuildPlan(tuple(r.cell for r in failed)))}"
+        )
+    return failed[0].exit_code if failed else 0
+
+
+def _cubins(args: argparse.Namespace, console: Console) -> int:
+    made = _compile(args, console)
+    if args.json:
+        console.json([{"arch": c.target.arch, "name": c.target.instance.name, "path": str(c.path)} for c in made])
+    else:
+        cached = sum(cubin.cached for cubin in made)
+        console.result(f"{len(made)} cubins: {cached} from the cache, {len(made) - cached} compiled")
+    return 0
+
+
+def _resources(args: argparse.Namespace, console: Console) -> int:
+    made = _compile(args, console)
+    columns = (
+        "arch",
+        "kernel",
+        "registers",
+        "stack",
+        "spill stores",
+        "spill loads",
+        "shared",
+        "cubin bytes",
+        "seconds",
+    )
+    rows: list[tuple[Any, ...]] = []
+    for cubin in made:
+        r = cubin.resources
+        numbers = (r.registers, r.stack, r.spill_stores, r.spill_loads, r.shared, cubin.path.stat().st_size)
+        rows.append((cubin.target.arch, cubin.target.instance.name, *numbers, round(cubin.cpu, 1)))
+    if args.json:
+        console.json([dict(zip(columns, row, strict=True)) for row in rows])
+    else:
+        console.table("Kernels; registers a thread, the rest in bytes", columns, [tuple(map(str, row)) for row in rows])
+    return 0
+
+
+def _compile(args: argparse.Namespace, console: Console) -> list[device.Cubin]:
+    matrix, instances = matrix_of(args), _instances(args)
+    plan = _buildable(matrix, args.selection)
+    shop = _workshop(args, console, matrix)
+    made = native.make_cubins(work_of(plan, instances), shop)
+    errors = [part for part in made.values() if isinstance(part, BuildToolError)]
+    for error in dict.fromkeys(errors):
+        console.error(error.message, error.hint)
+    if errors:
+        raise type(errors[0])(f"{len(errors)} of {len(made)} cubins could not be made", "correct the errors above")
+    found = [part for part in made.values() if isinstance(part, device.Cubin)]
+    return sorted(found, key=lambda cubin: (cubin.target.library.pin, cubin.target.arch, cubin.target.instance.name))
+
+
+def _lock(args: argparse.Namespace, console: Console) -> None:
+    matrix = matrix_of(args)
+    plan = make_plan(matrix, select(matrix, args.selection))
+    cells = {locks.lock_name(cell): cell for cell in plan.cells if not cell.combo.platform.startswith("win")}
+    files: dict[str, str] = {}
+    runner = Processes(console.detail)
+    for name, cell in cells.items():
+        path = f"buildtool/locks/{name}"
+        if args.check:
+            if missing := locks.missing_pins(locks.read_lock(cell), cell):
+                raise ToolchainError(f"{path} lacks {', '.join(missing)}", "python -m buildtool lock")
+            continue
+        with tempfile.TemporaryDirectory() as scratch:
+            lowest = matrix.torch_facts(cell.combo.torch).pythons[0]
+            files[path] = locks.resolve(cell, lowest, find_uv(), runner, Path(scratch))
+    write_or_check(project_root(args), files, console, check=False, again="python -m buildtool lock")
+
+
+def _instances(args: argparse.Namespace) -> tuple[Instance, ...]:
+    path = project_root(args) / "kernels" / "instances.toml"
+    try:
+        return parse_instances(path.read_text("utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", "run inside a checkout of the project") from error
+
+
+def _buildable(matrix: Matrix, words: list[str]) -> BuildPlan:
+    """The plan of a selection. Without ``platform=``, cells of other platforms than this machine's are left out."""
+    combos = select(matrix, words)
+    if not any(word.startswith("platform=") for word in words):
+        system = {"linux": "linux", "win32": "windows"}.get(sys.platform, sys.platform)
+        here = on_machine(matrix, combos, system, host.machine())
+        if not here:
+            platforms = ", ".join(dict.fromkeys(combo.platform for combo in combos))
+            raise ToolchainError(f"nothing selected is built on this machine: {platforms}", "say platform= to insist")
+        combos = here
+    return make_plan(matrix, combos)
+
+
+def _workshop(args: argparse.Namespace, console: Console, matrix: Matrix) -> native.Workshop:
+    project = project_root(args)
+    runner = Processes(console.detail)
+    store = Store(default_root())
+    packages = {name: Package(name, Path(facts.pyproject).parent) for name, facts in matrix.facts.package.items()}
+    return native.Workshop(
+        project=project,
+        packages=packages,
+        store=store,
+        runner=runner,
+        gate=gate_of(project, store),
+        provenance=provenance_of(project, packages, runner),
+        jobs=args.jobs or nvrtc.workers(),
+        lineinfo=args.lineinfo,
+        say=console.info,
+    )
+
+
+def _preview(work: Work, shop: native.Workshop) -> str:
+    cached = native.count_cached(work, shop)
+    return (
+        f"{len(work.plan.cells)} wheels from {len(work.kernels)} cubins ({cached} cached) "
+        f"and {len(work.bindings)} bindings, "
+        f"{shop.jobs} compilers at a time"
+    )
+
+
+def _reselect(plan: BuildPlan) -> str:
+    """Words that select these cells again."""
+    axes = ("package", "torch", "cuda", "python", "platform")
+    return " ".join(f"{axis}={','.join(dict.fromkeys(getattr(c.combo, axis) for c in plan.cells))}" for axis in axes)
+
+
+def _size(path: Path | None) -> str:
+    return f"{path.stat().st_size / 1e6:.1f} MB" if path else ""

@@ -1,0 +1,51 @@
+"""Joins the builders with verification: what decides over a finished wheel, and what says where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from buildtool.errors import ToolchainError
+from buildtool.make.native import Gate, Provenance, Verdict
+from buildtool.make.runner import Runner
+from buildtool.make.stage import Package
+from buildtool.make.store import Store
+from buildtool.make.toolchain import TorchTree
+from buildtool.plan.cells import Cell
+from buildtool.plan.instances import parse_instances
+from buildtool.prove.sbom import render_sbom, sbom_path
+from buildtool.prove.symbols import cached_index
+from buildtool.prove.verify import verify_wheel
+
+
+def gate_of(project: Path, store: Store) -> Gate:
+    """The gate of ``build``: every static check, with the symbols of the cell's own torch."""
+
+    def judge(wheel: Path, cell: Cell, torch: Callable[[], TorchTree]) -> Verdict:
+        instances = parse_instances((project / "kernels" / "instances.toml").read_text("utf-8"))
+        symbols = cached_index(cell.combo.torch, torch().lib, store.root / "symbols")
+        report = verify_wheel(wheel, cell, instances, "static", symbols=symbols)
+        problems = tuple(str(finding) for finding in report.findings if finding.level == "error")
+        return Verdict(report.ok, report.to_json(), problems)
+
+    return judge
+
+
+def provenance_of(project: Path, packages: Mapping[str, Package], runner: Runner) -> Provenance:
+    """What goes into a wheel to say where it comes from: the bill of materials, with the source's commit if known."""
+
+    def describe(cell: Cell, source_digest: str) -> Mapping[str, bytes]:
+        folder = packages[cell.combo.package].folder / cell.combo.package
+        commit = _commit(project, ("kernels", folder.as_posix()), runner)
+        return {sbom_path(cell): render_sbom(cell, source_digest, commit=commit)}
+
+    return describe
+
+
+def _commit(project: Path, paths: tuple[str, ...], runner: Runner) -> str | None:
+    """The last commit that changed these paths, or None outside a clone."""
+    try:
+        result = runner.run(["git", "log", "-1", "--format=%H", "--", *paths], cwd=project, timeout=60)
+    except ToolchainError:
+        return None
+    return result.stdout.strip() or None if result.returncode == 0 else None

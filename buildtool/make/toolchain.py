@@ -1,0 +1,157 @@
+"""Compilers and headers from PyPI: uv installs exact, hashed pins into cached folders, and nothing else is needed.
+
+Two folders serve a cell. ``compiler``: NVRTC of the cell's CUDA version. ``torch``: the torch wheel of the cell's
+release without its NVIDIA dependencies, the pure Python packages it imports, and the CUDA headers that its own headers
+include. The torch wheel is PyPI's also when PyTorch's own index has another CUDA build of the release: headers and
+the ``libc10_cuda`` ABI are the same for all CUDA builds of a release.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from buildtool.errors import ToolchainError
+from buildtool.make.interpreters import find_uv
+from buildtool.make.locks import VENDOR, entries, requirement
+from buildtool.make.nvrtc import Library
+from buildtool.make.runner import Runner, base_environment
+from buildtool.make.store import Store, digest
+
+KIND = "toolchain"
+_RETRY_SECONDS = (2.0, 6.0)
+_NETWORK = re.compile(
+    r"failed to (fetch|download|lookup)|error sending request|dns error|connection|timed? ?out", re.IGNORECASE
+)
+_UV_PLATFORMS = {
+    "linux_x86_64": "x86_64-manylinux_2_28",
+    "manylinux_2_28_x86_64": "x86_64-manylinux_2_28",
+    "linux_aarch64": "aarch64-manylinux_2_28",
+    "manylinux_2_28_aarch64": "aarch64-manylinux_2_28",
+    "win_amd64": "x86_64-pc-windows-msvc",
+}
+
+
+@dataclass(frozen=True)
+class TorchTree:
+    """An installed torch with the CUDA headers: everything the binding is compiled and linked against."""
+
+    root: Path
+    pins: tuple[str, ...]
+
+    @property
+    def lib(self) -> Path:
+        return self.root / "torch" / "lib"
+
+    @property
+    def include_folders(self) -> tuple[Path, ...]:
+        """Torch's own headers, then CUDA's."""
+        torch = self.root / "torch" / "include"
+        nvidia = sorted(p for p in self.root.glob("nvidia/*/include") if p.is_dir())
+        return (torch, torch / "torch" / "csrc" / "api" / "include", *nvidia)
+
+    @property
+    def cuda_libraries(self) -> tuple[Path, ...]:
+        """Folders with the NVIDIA libraries that are there."""
+        return tuple(sorted({p.parent for p in self.root.glob("nvidia/**/*.so*")}))
+
+
+def locked(lock: str, pins: Iterable[str]) -> str:
+    """The part of a lock that pins these requirements: text for ``--require-hashes``. Raises ToolchainError."""
+    known = {requirement(entry): entry for entry in entries(lock)}
+    for pin in (wanted := tuple(pins)):
+        if pin not in known:
+            raise ToolchainError(f"the lock has no hashes for {pin}", "renew it with `python -m buildtool lock`")
+    return "".join(f"{known[pin]}\n" for pin in wanted)
+
+
+def locked_pure(lock: str) -> str:
+    """The rest of a lock: the pure Python packages that torch imports."""
+    return "".join(f"{entry}\n" for entry in entries(lock) if not VENDOR.match(entry))
+
+
+@dataclass(frozen=True)
+class Toolchains:
+    """Provides compilers and torch trees from the store, installing them with uv when they are not there."""
+
+    store: Store
+    runner: Runner
+    uv: Path | None = None
+    environ: Mapping[str, str] | None = None
+
+    def nvrtc(self, pin: str, lock: str) -> Library:
+        """The NVRTC of this pin, for the machine that runs the build."""
+        root = self._installed(locked(lock, [pin]), sys.platform, python=None, platform=None)
+        return find_library(root, pin)
+
+    def cuda_headers(self, pins: tuple[str, ...], lock: str) -> Path:
+        """Folder with the installed CUDA header wheels."""
+        return self._installed(locked(lock, pins), sys.platform, python=None, platform=None)
+
+    def torch(self, pins: tuple[str, ...], lock: str, python: str, platform: str) -> TorchTree:
+        """Torch (first of ``pins``) and its CUDA headers for a platform and Python, with torch's pure dependencies."""
+        text = locked(lock, pins) + locked_pure(lock)
+        root = self._installed(text, platform, python=python, platform=_UV_PLATFORMS[platform])
+        return TorchTree(root, pins)
+
+    def _installed(self, requirements: str, place: str, *, python: str | None, platform: str | None) -> Path:
+        key = digest({"requirements": requirements, "place": place, "python": python})
+
+        def fill(folder: Path) -> None:
+            self._install(requirements, folder, python, platform)
+
+        return self.store.fetch(KIND, key, fill, sizes_only=True)[0]
+
+    def _install(self, requirements: str, folder: Path, python: str | None, platform: str | None) -> None:
+        uv = self.uv or find_uv()
+        listing = folder.parent / "requirements.txt"
+        listing.write_text(requirements)
+        argv: list[str | Path] = [uv, "pip", "install", "--target", folder, "--python", sys.executable]
+        argv += ["--no-deps", "--require-hashes", "--only-binary", ":all:", "--no-progress", "-r", listing]
+        if python is not None:
+            argv += ["--python-version", python.rstrip("t")]
+        if platform is not None:
+            argv += ["--python-platform", platform]
+        env = base_environment(self.environ)
+        for pause in (*_RETRY_SECONDS, None):
+            result = self.runner.run(argv, env=env, timeout=3600)
+            if result.returncode == 0:
+                return
+            if not _NETWORK.search(result.stderr):
+                break
+            if self.runner.run([*argv, "--offline"], env=env, timeout=3600).returncode == 0:
+                return
+            if pause is None:
+                raise ToolchainError(
+                    f"the network cannot be reached for {_names(requirements)}:\n{_tail(result.stderr)}",
+                    "run again when it can; what was already downloaded is kept",
+                )
+            time.sleep(pause)
+        raise ToolchainError(
+            f"uv could not install {_names(requirements)}:\n{_tail(result.stderr)}",
+            "check that PyPI serves them for this Python and platform; `python -m buildtool lock` renews the lock",
+        )
+
+
+def find_library(root: Path, pin: str) -> Library:
+    """The NVRTC library and its builtins in an installed wheel. Raises ToolchainError if they are not there."""
+    patterns = (
+        ("libnvrtc.so.*", "libnvrtc-builtins.so.*") if os.name != "nt" else ("nvrtc64_*.dll", "nvrtc-builtins64_*.dll")
+    )
+    found = [sorted(p for p in root.glob(f"nvidia/**/{pattern}") if ".alt." not in p.name) for pattern in patterns]
+    if not all(found):
+        raise ToolchainError(f"{pin} has no {' or '.join(patterns)} below {root}", "remove that folder and run again")
+    return Library(found[0][0], found[1][0], pin)
+
+
+def _names(requirements: str) -> str:
+    return ", ".join(requirement(entry) for entry in entries(requirements))
+
+
+def _tail(text: str, lines: int = 12) -> str:
+    return "\n".join(text.strip().splitlines()[-lines:])
