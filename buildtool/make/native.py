@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import platform as host
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from buildtool.errors import BuildToolError, ToolchainError, VerificationError
-from buildtool.make import assemble, binding, cubins, nvrtc, outbox, stage
+from buildtool.make import assemble, binding, cubins, nvrtc, outbox, stage, toolchain
 from buildtool.make.binding import Spec
 from buildtool.make.ledger import Ledger
 from buildtool.make.locks import read_lock
@@ -61,6 +61,8 @@ class Workshop:
     ledger: Ledger = field(default_factory=Ledger)
     say: Callable[[str], None] = lambda _: None
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    installed: toolchain.Installed | None = None
+    """Toolchain wheels that a build front end installed; used where their versions are the cell's pins."""
 
 
 @dataclass(frozen=True)
@@ -84,31 +86,33 @@ def build(work: Work, shop: Workshop, out: Path, *, replace: bool = False) -> tu
     with tempfile.TemporaryDirectory(prefix="buildtool-") as name:
         folder = Path(name)
         kernels = stage.snapshot_kernels(shop.project, folder)
-        try:
-            with ThreadPoolExecutor(max_workers=1) as side:
-                pending = side.submit(_make_bindings, work, shop, kernels)
-                made = _make_cubins(work, shop, kernels)
-                bindings = pending.result()
-        except BaseException:
-            shop.runner.terminate()
-            raise
+        made, bindings = make_parts(work, shop, kernels)
         results = []
         for index, cell in enumerate(work.plan.cells):
-            result = _finish(
-                cell,
-                work.kernels_of[index],
-                work.binding_of[index],
-                made,
-                bindings,
-                shop,
-                kernels,
-                folder / str(index),
-                out,
-                replace=replace,
-            )
-            shop.say(f"{result.status:>9}  {cell.wheel}" + (f"\n           {result.problem}" if result.problem else ""))
+            try:
+                library = bindings[work.binding_of[index]]
+                ready, binary = parts_of(cell, work.kernels_of[index], made, library)
+                with shop.ledger.stage("wheel", shop.runner):
+                    composition = compose(cell, ready, binary, shop, kernels, folder / str(index))
+                result = _prove_and_publish(composition, shop, out, replace=replace)
+            except BuildToolError as error:
+                result = CellResult(cell, "failed", None, error.message, error.hint, error.exit_code)
+            shop.say(f"{result.status:>9}  {cell.wheel}")
             results.append(result)
         return tuple(results)
+
+
+def make_parts(
+    work: Work, shop: Workshop, kernels: Path
+) -> tuple[dict[Kernel, cubins.Cubin | BuildToolError], dict[Spec, Path | BuildToolError]]:
+    """Every cubin and every binding of the work; downloads and the host compiler run beside NVRTC."""
+    try:
+        with ThreadPoolExecutor(max_workers=1) as side:
+            pending = side.submit(_make_bindings, work, shop, kernels)
+            return _make_cubins(work, shop, kernels), pending.result()
+    except BaseException:
+        shop.runner.terminate()
+        raise
 
 
 def make_cubins(work: Work, shop: Workshop) -> dict[Kernel, cubins.Cubin | BuildToolError]:
@@ -139,7 +143,7 @@ def _make_cubins(work: Work, shop: Workshop, kernels: Path) -> dict[Kernel, cubi
             pin = cell.pins.nvrtc
             if pin not in libraries:
                 try:
-                    libraries[pin] = toolchains.nvrtc(pin, read_lock(cell))
+                    libraries[pin] = _library(cell, shop, toolchains)
                 except BuildToolError as error:
                     libraries[pin] = error
             library = libraries[pin]
@@ -197,90 +201,107 @@ def _make_binding(spec: Spec, cell: Cell, shop: Workshop, kernels: Path) -> Path
     return library
 
 
+def _library(cell: Cell, shop: Workshop, toolchains: Toolchains) -> nvrtc.Library:
+    pin = cell.pins.nvrtc
+    if shop.installed is not None and (root := shop.installed.root_of([pin])) is not None:
+        return toolchain.find_library(root, pin)
+    return toolchains.nvrtc(pin, read_lock(cell))
+
+
 def torch_tree(cell: Cell, shop: Workshop) -> TorchTree:
     """The cell's torch with headers, installed now if it was not there."""
+    pins = (cell.pins.torch, cell.pins.runtime_headers, cell.pins.crt_headers)
+    if shop.installed is not None and (root := shop.installed.root_of(pins)) is not None:
+        return TorchTree(root, pins)
     with shop.ledger.stage("torch", shop.runner) as runner:
-        pins = (cell.pins.torch, cell.pins.runtime_headers, cell.pins.crt_headers)
         toolchains = Toolchains(shop.store, runner, environ=shop.environ)
         return toolchains.torch(pins, read_lock(cell), cell.combo.python, cell.combo.platform)
 
 
-def _finish(
+def parts_of(
     cell: Cell,
-    kernels: tuple[Kernel, ...],
-    spec: Spec,
+    kernels: Sequence[Kernel],
     made: Mapping[Kernel, cubins.Cubin | BuildToolError],
-    bindings: Mapping[Spec, Path | BuildToolError],
-    shop: Workshop,
-    kernel_folder: Path,
-    folder: Path,
-    out: Path,
-    *,
-    replace: bool,
-) -> CellResult:
-    """One cell from its parts to ``dist/``."""
-    parts = [*(made[kernel] for kernel in kernels), bindings[spec]]
-    errors = list(dict.fromkeys(part for part in parts if isinstance(part, BuildToolError)))
-    if errors:
-        more = f"\n(and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        first = errors[0]
-        return CellResult(cell, "failed", None, first.message + more, first.hint, first.exit_code)
-    try:
-        ready: dict[Kernel, cubins.Cubin] = {k: c for k in kernels if isinstance(c := made[k], cubins.Cubin)}
-        library = bindings[spec]
-        if isinstance(library, BuildToolError):
-            raise library
-        return _assemble(cell, ready, library, shop, kernel_folder, folder, out, replace=replace)
-    except BuildToolError as error:
-        return CellResult(cell, "failed", None, error.message, error.hint, error.exit_code)
+    library: Path | BuildToolError,
+) -> tuple[dict[Kernel, cubins.Cubin], Path]:
+    """The cubins and the binding of a cell. Raises the first error that kept one of them from being made."""
+    ready: dict[Kernel, cubins.Cubin] = {}
+    errors: dict[BuildToolError, None] = {}
+    for kernel in kernels:
+        part = made[kernel]
+        if isinstance(part, BuildToolError):
+            errors[part] = None
+        else:
+            ready[kernel] = part
+    if isinstance(library, BuildToolError):
+        errors[library] = None
+    for first in errors:
+        more = f"\n(and {len(errors) - 1} more errors for {cell.wheel})" if len(errors) > 1 else ""
+        raise type(first)(first.message + more, first.hint)
+    if isinstance(library, BuildToolError):  # unreachable: it would be among the errors
+        raise library
+    return ready, library
 
 
-def _assemble(
-    cell: Cell,
-    ready: Mapping[Kernel, cubins.Cubin],
-    library: Path,
-    shop: Workshop,
-    kernel_folder: Path,
-    folder: Path,
-    out: Path,
-    *,
-    replace: bool,
-) -> CellResult:
+@dataclass(frozen=True)
+class Composition:
+    """A staged package with everything that its wheel needs."""
+
+    cell: Cell
+    staged: Path
+    source_digest: str
+    native: Mapping[str, bytes]
+    """Contents of ``_native/`` by relative path."""
+    fingerprint: str
+    """Digest of all inputs: equal fingerprints, equal wheels."""
+
+
+def compose(
+    cell: Cell, ready: Mapping[Kernel, cubins.Cubin], library: Path, shop: Workshop, kernels: Path, folder: Path
+) -> Composition:
+    """Stage the package of a cell in ``folder`` and put its cubins and its binding together."""
     package = shop.packages[cell.combo.package]
-    with shop.ledger.stage("wheel", shop.runner):
-        staged = stage.stage_package(shop.project, package, cell, folder)
-        source = stage.source_digest(kernel_folder, staged, package.name)
-        files: dict[str, dict[str, Path]] = {arch: {} for arch in cell.archs}
-        for kernel, cubin in ready.items():
-            files[kernel.arch][kernel.instance.name] = cubin.path
-        fingerprint = digest(
-            {
-                "cell": repr(cell),
-                "source": source,
-                "package": sorted((p.name, file_digest(p)) for p in staged.glob("*") if p.is_file()),
-                "cubins": sorted(c.path.parent.name for c in ready.values()),
-                "binding": library.parent.name,
-                "tool": tool_digest(),
-            }
-        )
-        target = out / cell.wheel
-        if (report := outbox.proven(target, fingerprint)) is not None:
-            return CellResult(cell, "unchanged", target, report=report)
+    staged = stage.stage_package(shop.project, package, cell, folder)
+    source = stage.source_digest(kernels, staged, package.name)
+    files: dict[str, dict[str, Path]] = {arch: {} for arch in cell.archs}
+    for kernel, cubin in ready.items():
+        files[kernel.arch][kernel.instance.name] = cubin.path
+    fingerprint = digest(
+        {
+            "cell": repr(cell),
+            "source": source,
+            "package": sorted((p.name, file_digest(p)) for p in staged.glob("*") if p.is_file()),
+            "cubins": sorted(c.path.parent.name for c in ready.values()),
+            "binding": library.parent.name,
+            "tool": tool_digest(),
+        }
+    )
+    return Composition(cell, staged, source, assemble.native_files(cell, files, library, source), fingerprint)
+
+
+def write_wheel(made: Composition, shop: Workshop, output: Path) -> Path:
+    """Write the wheel of a composition into the folder ``output``."""
+    cell = made.cell
+    native = shop.packages[cell.combo.package].native_folder
+    added = {f"{native}/{name}": data for name, data in made.native.items()}
+    return assemble.make_wheel(made.staged, cell, {**added, **shop.provenance(cell, made.source_digest)}, output)
+
+
+def _prove_and_publish(made: Composition, shop: Workshop, out: Path, *, replace: bool) -> CellResult:
+    cell, target = made.cell, out / made.cell.wheel
+    if (known := outbox.proven(target, made.fingerprint)) is not None:
+        return CellResult(cell, "unchanged", target, report=known)
     with outbox.staging(out) as place:
         with shop.ledger.stage("wheel", shop.runner):
-            native = assemble.native_files(cell, files, library, source)
-            added = {f"{package.native_folder}/{name}": data for name, data in native.items()}
-            wheel = assemble.make_wheel(staged, cell, {**added, **shop.provenance(cell, source)}, place)
+            wheel = write_wheel(made, shop, place)
         with shop.ledger.stage("verify", shop.runner):
             verdict = shop.gate(wheel, cell, lambda: torch_tree(cell, shop))
-        report = {**verdict.report, "fingerprint": fingerprint, "undone": verdict.undone}
         if not verdict.ok:
+            problems = "\n".join(verdict.problems)
             raise VerificationError(
-                f"{cell.wheel} does not pass:\n" + "\n".join(verdict.problems),
-                "nothing was written to the output folder",
+                f"{cell.wheel} does not pass:\n{problems}", "it was not written to the output folder"
             )
-        if verdict.undone:
-            report["ok"] = False
+        report = {**verdict.report, "ok": not verdict.undone, "fingerprint": made.fingerprint, "undone": verdict.undone}
         target = outbox.publish(wheel, report, out, replace=replace)
     if verdict.undone:
         return CellResult(cell, "unproven", target, verdict.undone, "", ToolchainError.exit_code, report)

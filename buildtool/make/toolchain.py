@@ -76,6 +76,23 @@ def locked_pure(lock: str) -> str:
 
 
 @dataclass(frozen=True)
+class Installed:
+    """Folders in which a build front end has installed the build requirements."""
+
+    folders: tuple[Path, ...]
+
+    def root_of(self, pins: Iterable[str]) -> Path | None:
+        """The one folder that has all of these pins, or None."""
+        wanted = [pin.partition("==") for pin in pins]
+        for folder in self.folders:
+            stems = [f"{name.replace('-', '_')}-{version}" for name, _, version in wanted]
+            # PyTorch's own index adds a local version such as +cu128.
+            if all(any(folder.glob(f"{stem}.dist-info")) or any(folder.glob(f"{stem}+*.dist-info")) for stem in stems):
+                return folder
+        return None
+
+
+@dataclass(frozen=True)
 class Toolchains:
     """Provides compilers and torch trees from the store, installing them with uv when they are not there."""
 
