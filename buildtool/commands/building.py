@@ -65,7 +65,7 @@ def _build(args: argparse.Namespace, console: Console) -> int:
     if args.dry_run:
         return 0
     started = time.monotonic()
-    results = native.build(work, shop, args.out.absolute(), replace=args.replace)
+    results = native.build(work, shop, args.out.absolute(), gate_of(shop.project, shop.store), replace=args.replace)
     failed = [result for result in results if result.exit_code]
     spent = {**shop.ledger.to_json(), "wall": round(time.monotonic() - started, 2)}
     if args.json:
@@ -196,7 +196,6 @@ def _workshop(args: argparse.Namespace, console: Console, matrix: Matrix) -> nat
         packages=packages,
         store=store,
         runner=runner,
-        gate=gate_of(project, store),
         provenance=provenance_of(project, packages, runner),
         jobs=args.jobs or nvrtc.workers(),
         lineinfo=args.lineinfo,

@@ -54,7 +54,6 @@ class Workshop:
     packages: Mapping[str, stage.Package]
     store: Store
     runner: Runner
-    gate: Gate
     provenance: Provenance
     jobs: int
     lineinfo: bool = False
@@ -78,7 +77,7 @@ class CellResult:
     report: Mapping[str, Any] = field(default_factory=dict)
 
 
-def build(work: Work, shop: Workshop, out: Path, *, replace: bool = False) -> tuple[CellResult, ...]:
+def build(work: Work, shop: Workshop, out: Path, gate: Gate, *, replace: bool = False) -> tuple[CellResult, ...]:
     """Build, verify and publish every cell of the work. One cell's failure does not stop the others.
 
     Raises BuildToolError only for what concerns all cells (the sources, the store, the output folder).
@@ -94,7 +93,7 @@ def build(work: Work, shop: Workshop, out: Path, *, replace: bool = False) -> tu
                 ready, binary = parts_of(cell, work.kernels_of[index], made, library)
                 with shop.ledger.stage("wheel", shop.runner):
                     composition = compose(cell, ready, binary, shop, kernels, folder / str(index))
-                result = _prove_and_publish(composition, shop, out, replace=replace)
+                result = _prove_and_publish(composition, shop, out, gate, replace=replace)
             except BuildToolError as error:
                 result = CellResult(cell, "failed", None, error.message, error.hint, error.exit_code)
             shop.say(f"{result.status:>9}  {cell.wheel}")
@@ -287,7 +286,7 @@ def write_wheel(made: Composition, shop: Workshop, output: Path) -> Path:
     return assemble.make_wheel(made.staged, cell, {**added, **shop.provenance(cell, made.source_digest)}, output)
 
 
-def _prove_and_publish(made: Composition, shop: Workshop, out: Path, *, replace: bool) -> CellResult:
+def _prove_and_publish(made: Composition, shop: Workshop, out: Path, gate: Gate, *, replace: bool) -> CellResult:
     cell, target = made.cell, out / made.cell.wheel
     if (known := outbox.proven(target, made.fingerprint)) is not None:
         return CellResult(cell, "unchanged", target, report=known)
@@ -295,7 +294,7 @@ def _prove_and_publish(made: Composition, shop: Workshop, out: Path, *, replace:
         with shop.ledger.stage("wheel", shop.runner):
             wheel = write_wheel(made, shop, place)
         with shop.ledger.stage("verify", shop.runner):
-            verdict = shop.gate(wheel, cell, lambda: torch_tree(cell, shop))
+            verdict = gate(wheel, cell, lambda: torch_tree(cell, shop))
         if not verdict.ok:
             problems = "\n".join(verdict.problems)
             raise VerificationError(
