@@ -42,8 +42,8 @@ def _check_platforms(report: Reporter, facts: MatrixFile) -> None:
     for name, platform in facts.platform.items():
         if not name.endswith("amd64" if platform.os == "windows" else platform.machine):
             report.add(("platform", name), f"is not a tag of {platform.os} on {platform.machine}", name, "correct one")
-        if platform.container != name.startswith("manylinux"):
-            remedy = "set container = true for manylinux tags, and for no other"
+        if (platform.container is not None) != name.startswith("manylinux"):
+            remedy = "name an image for manylinux tags, and for no other"
             report.add(("platform", name, "container"), "does not fit the tag", platform.container, remedy)
 
 

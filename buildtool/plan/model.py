@@ -17,11 +17,16 @@ Pin = Annotated[
     Field(examples=["nvidia-cuda-nvrtc-cu12==12.8.93"]),
 ]
 Driver = Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+){0,2}$"), Field(examples=["525.60.13"])]
+Image = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z0-9./_-]+(:[\w.-]+)?@sha256:[0-9a-f]{64}$"),
+    Field(examples=["quay.io/pypa/manylinux_2_28_x86_64@sha256:<64 hex digits>"]),
+]
 Text = Annotated[str, StringConstraints(min_length=1), Field(examples=["a sentence"])]
 
 EXAMPLES: dict[str, str] = {
     constraints.pattern: field.examples[0]
-    for kind in (Release, Minor, Torch, Python, Arch, Pin, Driver)
+    for kind in (Release, Minor, Torch, Python, Arch, Pin, Driver, Image)
     for constraints, field in [get_args(kind)[1:]]
 }
 """A pattern above → a value that matches it, for the remedy of a fault."""
@@ -98,7 +103,10 @@ class Platform(_Table):
 
     os: Annotated[str, StringConstraints(pattern="^(linux|windows)$"), Field(examples=["linux"])]
     machine: Annotated[str, StringConstraints(pattern="^(x86_64|aarch64)$"), Field(examples=["x86_64"])]
-    container: Annotated[bool, Field(description="Built in a manylinux container and repaired by auditwheel")] = False
+    runner: Annotated[Text, Field(description="GitHub runner label that builds its wheels", examples=["ubuntu-24.04"])]
+    container: Annotated[
+        Image | None, Field(description="Image its wheels are built in, by digest; none: natively on the machine")
+    ] = None
     torch_minimum: Minor = "2.0"
     cuda_minimum: Minor = "12.0"
 

@@ -64,7 +64,7 @@ def parse(matrix: Matrix, words: Iterable[str]) -> dict[str, list[str]]:
 def on_machine(matrix: Matrix, combos: Iterable[Combo], os: str, machine: str) -> tuple[Combo, ...]:
     """Those of ``combos`` whose wheels are built without a container on ``os`` (linux, windows) and ``machine``."""
     facts = matrix.facts.platform
-    native = {name for name, p in facts.items() if (p.os, p.machine, p.container) == (os, machine, False)}
+    native = {name for name, p in facts.items() if (p.os, p.machine, p.container) == (os, machine, None)}
     return tuple(combo for combo in combos if combo.platform in native)
 
 

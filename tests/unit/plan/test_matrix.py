@@ -176,11 +176,19 @@ def test_syntax_error_has_its_line() -> None:
             "did you mean",
         ),
         (
-            "container = true",
-            "container = false",
-            "platform.manylinux_2_28_x86_64.container",
+            'container = "quay.io/',
+            'contain = "quay.io/',
+            "platform.manylinux_2_28_x86_64.contain",
+            "unknown key",
+            "did you mean container?",
+        ),
+        ("@sha256:b74a5b6f", "@sha256:", "platform.manylinux_2_28_x86_64.container", "malformed", "@sha256:<64"),
+        (
+            "[platform.linux_aarch64]",
+            "[platform.manylinux_2_28_aarch64]",
+            "platform.manylinux_2_28_aarch64.container",
             "does not fit",
-            "manylinux",
+            "image",
         ),
         ('os = "windows"', 'os = "linux"', "platform.win_amd64", "is not a tag of linux", ""),
         ('version = "2.2.0"', "version = 2.2", "package.sageattention.version", "expected a string", 'quote it: "2.2"'),
@@ -208,7 +216,7 @@ def test_a_fault_has_the_line_of_its_value(matrix_text: str) -> None:
 def test_one_run_reports_every_fault(matrix_text: str) -> None:
     text = swap(matrix_text, 'releases = ["2.8.0"]', 'releases = ["2.9.2"]')
     text = swap(text, 'experimental_cuda = ["12.9"]', 'experimental_cuda = ["12.7"]')
-    text = swap(text, "container = true", "container = false")
+    text = swap(text, 'os = "windows"', 'os = "linux"')
     text = swap(text, '"sm_90a", "sm_100", "sm_120a"]', '"sm_91", "sm_100", "sm_121a"]')
     faults = faults_of(text)
     assert len(faults) == 5

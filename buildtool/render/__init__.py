@@ -1,0 +1,1 @@
+"""Pure: a matrix or plan to the text of a file."""
