@@ -1,0 +1,83 @@
+"""Development sessions. Each forwards to `python -m buildtool`, pytest or the linters; `nox -l` lists them."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.sessions = ["lint", "tests"]
+nox.options.reuse_existing_virtualenvs = True
+nox.options.default_venv_backend = "uv|virtualenv"
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+ROOT = Path(__file__).parent
+
+
+def install(session: nox.Session, group: str) -> None:
+    session.install(*nox.project.dependency_groups(PROJECT, group))
+
+
+def buildtool(session: nox.Session, command: str) -> None:
+    install(session, "buildtool")
+    session.run("python", "-m", "buildtool", command, *session.posargs)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build and verify wheels: nox -s build -- torch=2.8 cuda=12.8"""
+    buildtool(session, "build")
+
+
+@nox.session
+def plan(session: nox.Session) -> None:
+    """Show what a selection would build: nox -s plan -- set=release"""
+    buildtool(session, "plan")
+
+
+@nox.session
+def verify(session: nox.Session) -> None:
+    """Verify wheels: nox -s verify -- dist/*.whl"""
+    buildtool(session, "verify")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the test suite without a GPU: nox -s tests -- -k store"""
+    install(session, "tests")
+    session.run("python", "-m", "pytest", "-m", "not gpu", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and types, and that generated files are up to date"""
+    install(session, "lint")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+    session.run("python", "-m", "buildtool", "schema", "--check")
+    session.run("python", "-m", "buildtool", "pins", "--check", "torch=2.8", "cuda=12.8")
+    session.run("python", "-m", "buildtool", "lock", "--check", "set=release")
+
+
+@nox.session(venv_backend="none")
+def gpu_tests(session: nox.Session) -> None:
+    """Run the GPU tests against the installed wheel, or against one: nox -s gpu_tests -- --wheel dist/NAME.whl"""
+    words = list(session.posargs)
+    with tempfile.TemporaryDirectory() as folder:
+        env = dict(os.environ)
+        while "--wheel" in words:
+            at = words.index("--wheel")
+            wheel = str(Path(words[at + 1]).absolute())
+            del words[at : at + 2]
+            target = str(Path(folder, "site"))
+            pip = ("python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-index")
+            session.run(*pip, "--target", target, wheel)
+            env["PYTHONPATH"] = os.pathsep.join([target, *filter(None, [env.get("PYTHONPATH")])])
+        # Neither the working directory nor pytest may put the source tree on the path: the wheel is what is tested.
+        session.chdir(folder)
+        options = ("-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), "-o", "pythonpath=", "-m", "gpu")
+        session.run("python", "-m", "pytest", *options, str(ROOT / "tests" / "gpu"), *words, env=env)
