@@ -1,0 +1,200 @@
+"""The import check: a fresh environment, the exact torch and Python, and the package as a user would import it.
+
+torch is the real wheel of the cell. Its NVIDIA libraries (about 3 GB) are by default stand-ins that satisfy the loader
+and compute nothing, since importing and registering operators calls none of them; ``full_torch`` installs everything
+instead, and so does the GPU level. The report says which it was.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform as host
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from packaging.version import Version
+
+from buildtool.errors import ToolchainError
+from buildtool.make import standins
+from buildtool.make.interpreters import find_python, find_uv
+from buildtool.make.runner import Result, Runner, TimedOutError, base_environment
+from buildtool.make.store import Store, digest
+from buildtool.make.toolchain import TorchTree
+from buildtool.plan.cells import Cell
+from buildtool.prove import probe
+from buildtool.prove.findings import Finding
+from buildtool.prove.symbols import folder_key
+from buildtool.prove.verify import TrialResult
+
+TIMEOUT = 300.0
+_TORCH_CHANNEL = "https://download.pytorch.org/whl/{channel}"
+
+
+@dataclass(frozen=True)
+class EnvironmentTrial:
+    """Installs a wheel into a new environment and imports it there; see :class:`buildtool.prove.verify.Trial`.
+
+    ``torch`` provides the cell's torch without its NVIDIA dependencies; it is not asked for with ``full_torch``.
+    """
+
+    runner: Runner
+    store: Store
+    torch: Callable[[], TorchTree]
+    full_torch: bool = False
+
+    def __call__(self, wheel: Path, cell: Cell, *, gpu: bool) -> TrialResult:
+        """Raises ToolchainError if uv, the compiler of the stand-ins, or torch cannot be had."""
+        if reason := _foreign(cell.combo.platform):
+            return _skipped(cell, f"a {reason} machine")
+        uv = find_uv()
+        python = find_python(cell.combo.python, self.runner, uv=uv)
+        if python is None:
+            return _skipped(cell, f"CPython {cell.combo.python}")
+        full = self.full_torch or gpu
+        with tempfile.TemporaryDirectory(prefix="buildtool-trial-") as scratch:
+            folder = Path(scratch)
+            environment = self._environment(folder, wheel, cell, uv, python)
+            if full:
+                how, libraries = self._install_torch(environment, cell, uv), None
+            else:
+                how, libraries = self._link_torch(environment, cell)
+            return self._run(folder, environment, libraries, cell, gpu=gpu, how=how)
+
+    def _environment(self, folder: Path, wheel: Path, cell: Cell, uv: Path, python: Path) -> Path:
+        """A new virtual environment with the wheel in it and nothing else; returns its interpreter."""
+        environment = folder / "env"
+        self._must([uv, "venv", "--quiet", "--no-project", "--python", python, environment])
+        program = environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+        named = folder / cell.wheel
+        shutil.copyfile(wheel, named)
+        offline: list[str | Path] = ["--no-deps", "--no-index", "--no-cache", "--link-mode", "copy"]
+        self._must([uv, "pip", "install", "--quiet", "--python", program, *offline, named])
+        return program
+
+    def _link_torch(self, program: Path, cell: Cell) -> tuple[str, tuple[Path, ...]]:
+        """Put the unpacked torch on the environment's path; returns how real it is and its library folders."""
+        tree = self.torch()
+        site = self.runner.run(
+            [program, "-I", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], timeout=TIMEOUT
+        )
+        (Path(site.stdout.strip()) / "torch-of-the-cell.pth").write_text(f"{tree.root}\n", "utf-8")
+        present = sorted({path.name for folder in tree.cuda_libraries for path in folder.glob("*.so*")})
+        key = digest({"torch": folder_key(tree.lib), "present": present, "machine": host.machine(), "format": 1})
+
+        def fill(folder: Path) -> None:
+            standins.build(tree.lib, present, folder, self._link, host.machine())
+
+        folder, _ = self.store.fetch("standins", key, fill)
+        return f"{cell.pins.torch}: real; NVIDIA libraries: stand-ins", (folder, *tree.cuda_libraries)
+
+    def _install_torch(self, program: Path, cell: Cell, uv: Path) -> str:
+        """Install torch with everything it depends on, from where the cell's build of it is served."""
+        argv: list[str | Path] = [uv, "pip", "install", "--quiet", "--python", program, cell.pins.torch, "numpy"]
+        if cell.torch_index != "pypi":
+            channel = _TORCH_CHANNEL.format(channel=cell.torch_index)
+            argv += ["--index", channel, "--index-strategy", "unsafe-best-match"]
+        self._must(argv, timeout=3600)
+        return f"{cell.pins.torch}: real; NVIDIA libraries: real"
+
+    def _link(self, source: Path, version_script: Path | None, soname: str, output: Path) -> None:
+        compiler = shutil.which("cc") or shutil.which("g++") or "cc"
+        script = [f"-Wl,--version-script={version_script}"] if version_script else []
+        self._must([compiler, "-shared", "-nostdlib", f"-Wl,-soname,{soname}", *script, "-o", output, source])
+
+    def _run(
+        self, folder: Path, program: Path, libraries: tuple[Path, ...] | None, cell: Cell, *, gpu: bool, how: str
+    ) -> TrialResult:
+        env = base_environment()
+        if libraries:
+            env["LD_LIBRARY_PATH"] = os.pathsep.join(map(str, libraries))
+        elsewhere = folder / "elsewhere"
+        elsewhere.mkdir()
+        script = shutil.copyfile(probe.__file__, elsewhere / "probe.py")
+        argv = [str(program), "-I", str(script), cell.combo.package, *(["--gpu"] if gpu else [])]
+        try:
+            result = self.runner.run(argv, cwd=elsewhere, env=env, timeout=TIMEOUT)
+        except TimedOutError as error:
+            failed = Finding("import.failed", cell.combo.package, f"an import within {TIMEOUT:.0f} s", error.message)
+            return TrialResult((failed,), cell.combo.python, how)
+        report = read_probe(result)
+        return TrialResult(
+            findings=tuple(judge(report, cell, gpu=gpu)),
+            python=str(report.get("python", cell.combo.python)),
+            torch=how,
+            details={key: report[key] for key in ("registered", "torch_cuda", "gpu") if key in report},
+        )
+
+    def _must(self, argv: list[str | Path], timeout: float = TIMEOUT) -> None:
+        result = self.runner.run(argv, timeout=timeout)
+        if result.returncode:
+            tail = "\n".join((result.stderr or result.stdout).strip().splitlines()[-8:])
+            raise ToolchainError(f"{Path(argv[0]).name} failed while preparing the import check:\n{tail}", _BY_HAND)
+
+
+_BY_HAND = "run the command that -v shows by hand, or verify with --level static"
+
+
+def read_probe(result: Result) -> Mapping[str, Any]:
+    """What the probe printed, or an ``error`` where it died. The last line is its own; torch may print before it."""
+    lines = result.stdout.strip().splitlines()
+    try:
+        report = json.loads(lines[-1]) if lines else None
+    except ValueError:
+        report = None
+    if isinstance(report, dict) and (result.returncode == 0 or "error" in report):
+        return report
+    tail = " | ".join(result.stderr.strip().splitlines()[-3:])
+    return {"error": f"the interpreter ended with {result.returncode}: {tail or 'no message'}"}
+
+
+def judge(report: Mapping[str, Any], cell: Cell, *, gpu: bool = False) -> Iterator[Finding]:
+    """What the probe saw against the cell."""
+    package = cell.combo.package
+    if "error" in report:
+        yield Finding("import.failed", package, f"import {package}", str(report["error"]))
+        return
+    if not str(report["file"]).startswith(str(report["prefix"])):
+        yield Finding("import.place", package, f"a package below {report['prefix']}", str(report["file"]))
+    if Version(str(report["torch"])).base_version != Version(cell.combo.torch).base_version:
+        yield Finding("import.torch", package, f"torch {cell.combo.torch}", f"torch {report['torch']}")
+    missing = sorted(set(report["expected"]) - set(report["registered"]))
+    if missing or not report["registered"]:
+        yield Finding("import.operators", package, ", ".join(missing) or "operators", "not registered")
+    if report["without_cuda"]:
+        yield Finding("import.operators", package, "a CUDA kernel for each", ", ".join(report["without_cuda"]))
+    record = report["record"]
+    seen = (report["version"], record.get("build_tag"), record.get("torch"), record.get("cuda"))
+    wanted = (cell.version, cell.build_tag, cell.combo.torch, cell.combo.cuda)
+    if seen != wanted:
+        yield Finding("import.record", package, " ".join(map(str, wanted)), " ".join(map(str, seen)))
+    if gpu:
+        yield from _judge_gpu(report.get("gpu", {}), package)
+
+
+def _judge_gpu(gpu: Mapping[str, Any], package: str) -> Iterator[Finding]:
+    if not gpu.get("device"):
+        yield Finding("gpu.skipped", package, "a GPU", "none that torch can use")
+    for case in gpu.get("cases", ()):
+        if not case["error"] <= gpu["bound"]:  # a NaN is no less a failure
+            where = f"{case['shape']} {case['dtype']}{' causal' if case['causal'] else ''} on {gpu['device']}"
+            yield Finding("gpu.numerics", where, f"a relative error of at most {gpu['bound']}", str(case["error"]))
+
+
+def _foreign(platform: str) -> str:
+    """The kind of machine that a platform needs, if this one is not of that kind."""
+    system = "Windows" if platform.startswith("win") else "Linux"
+    machine = "aarch64" if platform.endswith("aarch64") else "x86_64"
+    here = {"win32": "Windows", "linux": "Linux"}.get(sys.platform, sys.platform)
+    same = here == system and host.machine().lower().replace("amd64", "x86_64").replace("arm64", "aarch64") == machine
+    return "" if same else f"{system} {machine}"
+
+
+def _skipped(cell: Cell, lacking: str) -> TrialResult:
+    finding = Finding("import.skipped", cell.combo.package, f"{lacking} to import on", "none here")
+    return TrialResult((finding,), cell.combo.python, "none")
