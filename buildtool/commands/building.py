@@ -28,11 +28,13 @@ from buildtool.plan.instances import Instance, parse_instances
 from buildtool.plan.matrix import Matrix
 from buildtool.plan.planner import make_plan
 from buildtool.plan.selection import on_machine, select
+from buildtool.prove.verify import DEPTHS
 
 
 def register(commands: Commands) -> None:
     """Add the commands of this module."""
     build = commands.add("build", _build, "Build, verify and collect the wheels of a selection.", selection=True)
+    build.add_argument("--level", choices=DEPTHS, default="import", help="how deeply to verify (default: import)")
     build.add_argument("--out", type=Path, default=Path("dist"), metavar="DIR", help="where wheels go (default: dist)")
     build.add_argument("--builder", choices=("auto", "native", "cibuildwheel"), default="auto", help="how to build")
     build.add_argument("--replace", action="store_true", help="replace a wheel of the same name with other bytes")
@@ -58,7 +60,7 @@ def _build(args: argparse.Namespace, console: Console) -> int:
     matrix, instances = matrix_of(args), _instances(args)
     plan = _buildable(matrix, args.selection)
     work = work_of(plan, instances)
-    shop = _workshop(args, console, matrix)
+    shop = workshop(args, console, matrix)
     if args.builder == "cibuildwheel":
         raise UsageError("the cibuildwheel builder is not available on this machine", "use --builder native")
     console.info(_preview(work, shop))
@@ -136,7 +138,7 @@ def _resources(args: argparse.Namespace, console: Console) -> int:
 def _compile(args: argparse.Namespace, console: Console) -> list[device.Cubin]:
     matrix, instances = matrix_of(args), _instances(args)
     plan = _buildable(matrix, args.selection)
-    shop = _workshop(args, console, matrix)
+    shop = workshop(args, console, matrix)
     made = native.make_cubins(work_of(plan, instances), shop)
     errors = [part for part in made.values() if isinstance(part, BuildToolError)]
     for error in dict.fromkeys(errors):
@@ -186,7 +188,8 @@ def _buildable(matrix: Matrix, words: list[str]) -> BuildPlan:
     return make_plan(matrix, combos)
 
 
-def _workshop(args: argparse.Namespace, console: Console, matrix: Matrix) -> native.Workshop:
+def workshop(args: argparse.Namespace, console: Console, matrix: Matrix) -> native.Workshop:
+    """Everything that building in this project works with, as the command line asks."""
     project = project_root(args)
     runner = Processes(console.detail)
     store = Store(default_root())
@@ -197,8 +200,8 @@ def _workshop(args: argparse.Namespace, console: Console, matrix: Matrix) -> nat
         store=store,
         runner=runner,
         provenance=provenance_of(project, packages, runner),
-        jobs=args.jobs or nvrtc.workers(),
-        lineinfo=args.lineinfo,
+        jobs=getattr(args, "jobs", None) or nvrtc.workers(),
+        lineinfo=getattr(args, "lineinfo", False),
         say=console.info,
     )
 

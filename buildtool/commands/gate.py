@@ -14,19 +14,32 @@ from buildtool.make.toolchain import TorchTree
 from buildtool.plan.cells import Cell
 from buildtool.plan.instances import parse_instances
 from buildtool.prove.sbom import render_sbom, sbom_path
-from buildtool.prove.symbols import cached_index
-from buildtool.prove.verify import verify_wheel
+from buildtool.prove.symbols import cached_index, known_indexes
+from buildtool.prove.trial import EnvironmentTrial
+from buildtool.prove.verify import Depth, verify_wheel
+
+SKIPPED = frozenset({"import.skipped", "gpu.skipped"})
+"""Findings that say a check could not be carried out, not that the wheel is wrong."""
 
 
-def gate_of(project: Path, store: Store) -> Gate:
-    """The gate of ``build``: every static check, with the symbols of the cell's own torch."""
+def symbol_cache(store: Store) -> Path:
+    """Folder with the symbol indexes of the torch builds met so far."""
+    return store.root / "symbols"
+
+
+def gate_of(project: Path, store: Store, runner: Runner, level: Depth) -> Gate:
+    """The gate of ``build``: every static check with the symbols of the cell's own torch, then the import."""
 
     def judge(wheel: Path, cell: Cell, torch: Callable[[], TorchTree]) -> Verdict:
         instances = parse_instances((project / "kernels" / "instances.toml").read_text("utf-8"))
-        symbols = cached_index(cell.combo.torch, torch().lib, store.root / "symbols")
-        report = verify_wheel(wheel, cell, instances, "static", symbols=symbols)
-        problems = tuple(str(finding) for finding in report.findings if finding.level == "error")
-        return Verdict(report.ok, report.to_json(), problems)
+        symbols = cached_index(cell.combo.torch, torch().lib, symbol_cache(store))
+        others = known_indexes(symbol_cache(store))
+        trial = None if level == "static" else EnvironmentTrial(runner, store, torch)
+        report = verify_wheel(wheel, cell, instances, level, symbols=symbols, others=others, trial=trial)
+        errors = [finding for finding in report.findings if finding.level == "error"]
+        problems = tuple(str(finding) for finding in errors if finding.code not in SKIPPED)
+        undone = "; ".join(str(finding) for finding in errors if finding.code in SKIPPED)
+        return Verdict(not problems, report.to_json(), problems, undone)
 
     return judge
 

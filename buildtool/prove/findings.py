@@ -180,6 +180,7 @@ _TABLE: dict[str, Kind] = {
     "import.record": Kind("error", _REBUILD),
     "import.torch": Kind("error", "install the exact torch of the cell"),
     "import.skipped": Kind("error", "make that interpreter or torch available, or verify with --level static"),
+    "import.foreign": Kind("note", "verify it again on a machine of that kind, with --level import"),
     "gpu.numerics": Kind("error", "do not publish: the kernel computes wrong results on this device"),
     "gpu.failed": Kind("error", "run the printed command by hand to see the whole of it"),
     "gpu.skipped": Kind("error", "verify with --level import on a machine without a GPU"),

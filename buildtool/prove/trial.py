@@ -50,12 +50,14 @@ class EnvironmentTrial:
 
     def __call__(self, wheel: Path, cell: Cell, *, gpu: bool) -> TrialResult:
         """Raises ToolchainError if uv, the compiler of the stand-ins, or torch cannot be had."""
-        if reason := _foreign(cell.combo.platform):
-            return _skipped(cell, f"a {reason} machine")
+        if kind := _foreign(cell.combo.platform):
+            foreign = Finding("import.foreign", cell.combo.package, f"an import on {kind}", "a machine of another kind")
+            return TrialResult((foreign,), cell.combo.python, "none")
         uv = find_uv()
         python = find_python(cell.combo.python, self.runner, uv=uv)
         if python is None:
-            return _skipped(cell, f"CPython {cell.combo.python}")
+            skipped = Finding("import.skipped", cell.combo.package, f"CPython {cell.combo.python}", "none here")
+            return TrialResult((skipped,), cell.combo.python, "none")
         full = self.full_torch or gpu
         with tempfile.TemporaryDirectory(prefix="buildtool-trial-") as scratch:
             folder = Path(scratch)
@@ -193,8 +195,3 @@ def _foreign(platform: str) -> str:
     here = {"win32": "Windows", "linux": "Linux"}.get(sys.platform, sys.platform)
     same = here == system and host.machine().lower().replace("amd64", "x86_64").replace("arm64", "aarch64") == machine
     return "" if same else f"{system} {machine}"
-
-
-def _skipped(cell: Cell, lacking: str) -> TrialResult:
-    finding = Finding("import.skipped", cell.combo.package, f"{lacking} to import on", "none here")
-    return TrialResult((finding,), cell.combo.python, "none")

@@ -1,0 +1,126 @@
+"""``verify``: a finished wheel is what it says, imports, and comes out the same when built again."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from buildtool.commands.building import workshop
+from buildtool.commands.gate import symbol_cache
+from buildtool.commands.planning import matrix_of
+from buildtool.commands.registry import Commands, project_root
+from buildtool.console import Console
+from buildtool.errors import ToolchainError, VerificationError
+from buildtool.make import native
+from buildtool.make.native import Verdict
+from buildtool.make.runner import Processes
+from buildtool.make.schedule import work_of
+from buildtool.make.store import Store, default_root
+from buildtool.make.toolchain import TorchTree
+from buildtool.plan.cells import BuildPlan, Cell
+from buildtool.plan.instances import Instance, parse_instances
+from buildtool.plan.matrix import Matrix
+from buildtool.plan.planner import cell_of_wheel
+from buildtool.prove.rebuild import compare
+from buildtool.prove.symbols import SymbolIndex, cached_index, known_indexes
+from buildtool.prove.trial import EnvironmentTrial
+from buildtool.prove.verify import DEPTHS, Report, verify_wheel
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    verify = commands.add("verify", _verify, "Check finished wheels against the matrix.")
+    verify.add_argument("wheels", nargs="+", type=Path, metavar="WHEEL", help="a wheel of this project")
+    verify.add_argument(
+        "--level",
+        choices=DEPTHS,
+        default="static",
+        help="static: the bytes alone; import: and in a fresh environment; gpu: and numerics (default: static)",
+    )
+    verify.add_argument("--full-torch", action="store_true", help="import with all of torch's NVIDIA libraries (3 GB)")
+    verify.add_argument("--rebuild", action="store_true", help="build again with empty caches and compare the bytes")
+    verify.add_argument("--strict", action="store_true", help="let warnings fail, too")
+    verify.add_argument("--json", action="store_true", help="the reports as JSON")
+
+
+def _verify(args: argparse.Namespace, console: Console) -> int:
+    matrix, project, store = matrix_of(args), project_root(args), Store(default_root())
+    instances = parse_instances((project / "kernels" / "instances.toml").read_text("utf-8"))
+    reports = [_one(wheel, args, console, matrix, instances, store) for wheel in args.wheels]
+    if args.json:
+        console.json([report.to_json() for report in reports])
+    else:
+        for report in reports:
+            _show(report, console)
+    bad = ("error", "warning") if args.strict else ("error",)
+    failed = any(finding.level in bad for report in reports for finding in report.findings)
+    return VerificationError.exit_code if failed else 0
+
+
+def _one(
+    wheel: Path,
+    args: argparse.Namespace,
+    console: Console,
+    matrix: Matrix,
+    instances: tuple[Instance, ...],
+    store: Store,
+) -> Report:
+    cell = cell_of_wheel(matrix, wheel.name)
+    shop = workshop(args, console, matrix)
+    torch = partial(native.torch_tree, cell, shop)
+    report = verify_wheel(
+        wheel,
+        cell,
+        instances,
+        args.level,
+        symbols=_symbols(cell, torch, store, console),
+        others=known_indexes(symbol_cache(store)),
+        trial=EnvironmentTrial(Processes(console.detail), store, torch, full_torch=args.full_torch),
+    )
+    if args.rebuild:
+        with tempfile.TemporaryDirectory(prefix="buildtool-rebuild-") as folder:
+            again = _build_again(cell, shop, instances, Path(folder))
+            found = tuple(compare(wheel.name, wheel.read_bytes(), again.read_bytes()))
+        report = replace(report, findings=(*report.findings, *found))
+    return report
+
+
+def _symbols(cell: Cell, torch: Callable[[], TorchTree], store: Store, console: Console) -> SymbolIndex | None:
+    """The exports of the cell's torch: from the cache, else from the wheel itself, else unknown."""
+    known = known_indexes(symbol_cache(store)).get(cell.combo.torch)
+    if known is not None or cell.combo.platform.startswith("win"):
+        return known
+    try:
+        return cached_index(cell.combo.torch, torch().lib, symbol_cache(store))
+    except ToolchainError as error:
+        console.warn(f"the symbols of torch {cell.combo.torch} are not at hand: {error.message}")
+        return None
+
+
+def _build_again(cell: Cell, shop: native.Workshop, instances: tuple[Instance, ...], folder: Path) -> Path:
+    """The same cell from the same sources, with caches of its own."""
+    accept = Verdict(ok=True, report={})
+    apart = replace(shop, store=Store(folder / "cache"), gate=lambda *_: accept)
+    (result,) = native.build(work_of(BuildPlan((cell,)), instances), apart, folder / "dist")
+    if result.wheel is None:
+        raise VerificationError(f"{cell.wheel} could not be built again: {result.problem}", result.hint)
+    return result.wheel
+
+
+def _show(report: Report, console: Console) -> None:
+    how = f", {report.trial.torch}" if report.trial else ""
+    console.result(f"{'ok' if report.ok else 'NOT OK'}  {report.wheel}  ({report.level}{how})")
+    for finding in report.findings:
+        console.result(f"  {finding}")
+    for row in report.resources:
+        console.detail(
+            f"  {row.arch}: {row.kernels} kernels, {row.code_bytes} bytes of code; at most {row.max_registers} "
+            f"registers and {row.max_stack} bytes of stack; {len(row.spilling)} spill"
+        )
+    fitting = [torch for torch, missing in report.resolves.items() if not missing]
+    if fitting:
+        console.detail(f"  its symbols resolve in torch {', '.join(fitting)}")
