@@ -57,7 +57,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
 
 
 def _build(args: argparse.Namespace, console: Console) -> int:
-    matrix, instances = matrix_of(args), _instances(args)
+    matrix, instances = matrix_of(args), instances_of(args)
     plan = _buildable(matrix, args.selection)
     work = work_of(plan, instances)
     shop = workshop(args, console, matrix)
@@ -136,7 +136,7 @@ def _resources(args: argparse.Namespace, console: Console) -> int:
 
 
 def _compile(args: argparse.Namespace, console: Console) -> list[device.Cubin]:
-    matrix, instances = matrix_of(args), _instances(args)
+    matrix, instances = matrix_of(args), instances_of(args)
     plan = _buildable(matrix, args.selection)
     shop = workshop(args, console, matrix)
     made = native.make_cubins(work_of(plan, instances), shop)
@@ -167,7 +167,8 @@ def _lock(args: argparse.Namespace, console: Console) -> None:
     write_or_check(project_root(args), files, console, check=False, again="python -m buildtool lock")
 
 
-def _instances(args: argparse.Namespace) -> tuple[Instance, ...]:
+def instances_of(args: argparse.Namespace) -> tuple[Instance, ...]:
+    """The kernel instances of the project that the command runs in."""
     path = project_root(args) / "kernels" / "instances.toml"
     try:
         return parse_instances(path.read_text("utf-8"))

@@ -9,10 +9,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from buildtool.commands.building import workshop
+from buildtool.commands.building import instances_of, workshop
 from buildtool.commands.gate import symbol_cache
 from buildtool.commands.planning import matrix_of
-from buildtool.commands.registry import Commands, project_root
+from buildtool.commands.registry import Commands
 from buildtool.console import Console
 from buildtool.errors import ToolchainError, VerificationError
 from buildtool.make import native
@@ -22,7 +22,7 @@ from buildtool.make.schedule import work_of
 from buildtool.make.store import Store, default_root
 from buildtool.make.toolchain import TorchTree
 from buildtool.plan.cells import BuildPlan, Cell
-from buildtool.plan.instances import Instance, parse_instances
+from buildtool.plan.instances import Instance
 from buildtool.plan.matrix import Matrix
 from buildtool.plan.planner import cell_of_wheel
 from buildtool.prove.rebuild import compare
@@ -48,8 +48,7 @@ def register(commands: Commands) -> None:
 
 
 def _verify(args: argparse.Namespace, console: Console) -> int:
-    matrix, project, store = matrix_of(args), project_root(args), Store(default_root())
-    instances = parse_instances((project / "kernels" / "instances.toml").read_text("utf-8"))
+    matrix, instances, store = matrix_of(args), instances_of(args), Store(default_root())
     reports = [_one(wheel, args, console, matrix, instances, store) for wheel in args.wheels]
     if args.json:
         console.json([report.to_json() for report in reports])
