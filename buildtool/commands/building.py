@@ -67,7 +67,8 @@ def _build(args: argparse.Namespace, console: Console) -> int:
     if args.dry_run:
         return 0
     started = time.monotonic()
-    results = native.build(work, shop, args.out.absolute(), gate_of(shop.project, shop.store), replace=args.replace)
+    gate = gate_of(shop.project, shop.store, shop.runner, args.level)
+    results = native.build(work, shop, args.out.absolute(), gate, replace=args.replace)
     failed = [result for result in results if result.exit_code]
     spent = {**shop.ledger.to_json(), "wall": round(time.monotonic() - started, 2)}
     if args.json:

@@ -102,9 +102,9 @@ def _symbols(cell: Cell, torch: Callable[[], TorchTree], store: Store, console: 
 
 def _build_again(cell: Cell, shop: native.Workshop, instances: tuple[Instance, ...], folder: Path) -> Path:
     """The same cell from the same sources, with caches of its own."""
-    accept = Verdict(ok=True, report={})
-    apart = replace(shop, store=Store(folder / "cache"), gate=lambda *_: accept)
-    (result,) = native.build(work_of(BuildPlan((cell,)), instances), apart, folder / "dist")
+    apart = replace(shop, store=Store(folder / "cache"))
+    work = work_of(BuildPlan((cell,)), instances)
+    (result,) = native.build(work, apart, folder / "dist", lambda *_: Verdict(ok=True, report={}))
     if result.wheel is None:
         raise VerificationError(f"{cell.wheel} could not be built again: {result.problem}", result.hint)
     return result.wheel
