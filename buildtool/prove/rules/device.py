@@ -105,6 +105,7 @@ def check_images(facts: Facts, expected: Expectation) -> Iterator[Finding]:
                 continue
             yield from _check_target(where, image.cubin, arch, expected.cell.combo.cuda)
             yield from _check_body(where, image, image.cubin)
+        yield from _check_spills(f"{arch}.ar", images or ())
 
 
 def _malformed(where: str, image: DeviceImage) -> Finding:
@@ -145,6 +146,10 @@ def _check_body(where: str, image: DeviceImage, cubin: Cubin) -> Iterator[Findin
             yield Finding(
                 "cubin.shared-memory", f"{where}: {kernel.name}", f"at most {limit} bytes", str(kernel.shared)
             )
-        if kernel.local_loads or kernel.local_stores:
-            seen = f"{kernel.stack} bytes of stack, {kernel.local_loads} loads, {kernel.local_stores} stores"
-            yield Finding("cubin.spills", f"{where}: {kernel.name}", "no local memory traffic", seen)
+
+
+def _check_spills(where: str, images: tuple[DeviceImage, ...]) -> Iterator[Finding]:
+    kernels = [kernel for image in images if image.cubin for kernel in image.cubin.kernels]
+    spilling = [f"{k.name} ({k.stack} bytes)" for k in kernels if k.local_loads or k.local_stores]
+    if spilling:
+        yield Finding("cubin.spills", where, "no local memory traffic", ", ".join(spilling))

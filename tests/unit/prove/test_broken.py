@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import io
 import struct
-import sys
 import time
 import warnings
 import zipfile
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from buildtool.prove.findings import CATALOGUE
 from buildtool.prove.sbom import sbom_path
 from buildtool.prove.verify import Report, verify_bytes
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-import synthetic as s
+from tests.unit.prove import synthetic as s
 
 SB = sbom_path(s.cell())
 DI = s.DIST_INFO
@@ -87,12 +82,6 @@ def image(arch: str, data: bytes, name: str = "tiny_d64.cubin") -> Break:
         w.archives[arch] = [(n, data if n == name else d) for n, d in w.archives[arch]]
 
     return apply
-
-
-def renamed(w: s.Wheel, old: bytes, new: bytes) -> bytes:
-    data = w.archives["sm_80"][1][1].replace(old, new)
-    assert len(old) == len(new)
-    return data
 
 
 def every(change: Callable[[zipfile.ZipInfo], None], name: str) -> Break:

@@ -1,0 +1,235 @@
+"""What the import check concludes from what the probe prints, and how it prepares the environment."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from buildtool.errors import VerificationError
+from buildtool.make import standins
+from buildtool.make.runner import Result
+from buildtool.make.store import Store
+from buildtool.make.toolchain import TorchTree
+from buildtool.prove import probe, trial
+from buildtool.prove.findings import Finding
+from buildtool.prove.rebuild import compare
+from buildtool.prove.verify import TrialResult, verify_wheel
+from tests.unit.prove import synthetic as s
+
+
+def good(**changes: Any) -> dict[str, Any]:
+    return {
+        "file": "/env/lib/python3.12/site-packages/sageattention",
+        "prefix": "/env",
+        "python": "3.12.1",
+        "torch": "2.8.0+cu128",
+        "torch_cuda": "12.8",
+        "version": "2.2.0",
+        "record": s.wheel().stamp,
+        "registered": ["attention", "load"],
+        "expected": ["attention", "load"],
+        "without_cuda": [],
+        **changes,
+    }
+
+
+def codes(report: Mapping[str, Any], *, gpu: bool = False) -> list[str]:
+    return [finding.code for finding in trial.judge(report, s.cell(), gpu=gpu)]
+
+
+def test_a_good_import() -> None:
+    assert codes(good()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"error": "OSError: undefined symbol"}, "import.failed"),
+        ({"file": "/checkout/sageattention"}, "import.place"),
+        ({"torch": "2.9.0"}, "import.torch"),
+        ({"registered": ["load"]}, "import.operators"),
+        ({"registered": [], "expected": []}, "import.operators"),
+        ({"without_cuda": ["attention"]}, "import.operators"),
+        ({"record": {}}, "import.record"),
+        ({"version": "2.1.0"}, "import.record"),
+    ],
+)
+def test_a_bad_import(changes: dict[str, Any], code: str) -> None:
+    assert codes(good(**changes)) == [code]
+
+
+def test_numerics() -> None:
+    case = {"shape": [1, 4, 1023, 64], "causal": False, "dtype": "torch.float16", "error": 0.004}
+    device = {"device": "a GPU", "bound": 0.03, "cases": [case]}
+    assert codes(good(gpu=device), gpu=True) == []
+    for error in (0.2, float("nan")):
+        assert codes(good(gpu={**device, "cases": [{**case, "error": error}]}), gpu=True) == ["gpu.numerics"]
+    assert codes(good(gpu={"device": "", "cases": []}), gpu=True) == ["gpu.skipped"]
+
+
+def result(returncode: int, stdout: str, stderr: str = "") -> Result:
+    return Result(("python",), returncode, stdout, stderr, 0.0, 0.0)
+
+
+def test_the_probes_output() -> None:
+    assert trial.read_probe(result(0, 'a warning\n{"file": "x"}\n')) == {"file": "x"}
+    assert "error" in trial.read_probe(result(0, "nothing of the kind"))
+    died = trial.read_probe(result(-11, "", "Fatal Python error: Segmentation fault"))
+    assert "-11" in died["error"]
+    assert "Segmentation fault" in died["error"]
+
+
+def test_operators_are_read_from_the_library_and_the_package(tmp_path: Path) -> None:
+    library = b"\0attention(Tensor q, Tensor? mask) -> (Tensor out, Tensor lse)\0load(str cubin_folder) -> ()\0x(int)\0"
+    assert probe.operators_in(library) == {"attention", "load"}
+    (tmp_path / "_ops.py").write_text("attention = torch.ops.sageattention.attention.default\n")
+    (tmp_path / "other.py").write_text("torch.ops.other.thing\n")
+    assert probe.operators_called(tmp_path, "sageattention") == {"attention"}
+
+
+class Programs:
+    """A runner that answers every program as told, and remembers what was asked."""
+
+    def __init__(self, report: dict[str, Any]) -> None:
+        self.report, self.calls, self.envs = report, [""], [{}]
+
+    report: dict[str, Any]
+    calls: list[str]
+    envs: list[Mapping[str, str]]
+
+    def run(
+        self,
+        argv: Sequence[Any],
+        *,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout: float = 0,
+    ) -> Result:
+        assert timeout >= 0
+        line = " ".join(map(str, argv))
+        self.calls.append(line)
+        self.envs.append(dict(env or {}))
+        if "get_path" in line:
+            return result(0, str(self.site))
+        if "probe.py" in line:
+            assert cwd is not None
+            assert "elsewhere" in str(cwd)
+            return result(0, json.dumps(self.report))
+        return result(0, "")
+
+    def start(self, argv: Sequence[Any], **_: Any) -> subprocess.Popen[str]:
+        raise AssertionError(argv)
+
+    def terminate(self) -> None: ...
+
+    site: Path
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
+    monkeypatch.setattr(trial, "find_uv", lambda: Path("uv"))
+    monkeypatch.setattr(trial, "find_python", lambda *_, **__: Path("python3.12"))
+    monkeypatch.setattr(trial, "_foreign", lambda _: "")
+    made = Programs(good())
+    made.site = tmp_path
+    return made
+
+
+def tree(tmp_path: Path) -> TorchTree:
+    (tmp_path / "tree/torch/lib").mkdir(parents=True)
+    (tmp_path / "tree/torch/lib/libc10.so").write_bytes(s.LibrarySpec().build())
+    return TorchTree(tmp_path / "tree", ())
+
+
+def written(tmp_path: Path) -> Path:
+    wheel = s.wheel()
+    path = tmp_path / "staged.whl"
+    path.write_bytes(wheel.build())
+    return path
+
+
+def test_the_environment_has_the_wheel_and_the_torch_and_nothing_else(
+    tmp_path: Path, programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = tree(tmp_path)
+    monkeypatch.setattr(standins, "build", lambda *_: ())
+    check = trial.EnvironmentTrial(programs, Store(tmp_path / "store"), lambda: torch)
+    report = verify_wheel(
+        written(tmp_path), s.cell(), s.INSTANCES, "import", symbols=s.symbols(), trial=check, filename=s.cell().wheel
+    )
+    assert report.findings == ()
+    assert report.level == "import"
+    assert report.trial is not None
+    assert report.trial.torch == "torch==2.8.0: real; NVIDIA libraries: stand-ins"
+    install = next(call for call in programs.calls if "pip install" in call)
+    assert "--no-deps --no-index" in install
+    assert install.endswith(s.cell().wheel)
+    assert (tmp_path / "torch-of-the-cell.pth").read_text().strip() == str(torch.root)
+    assert "LD_LIBRARY_PATH" in programs.envs[-1]
+    assert "-I" in programs.calls[-1]
+
+
+def test_full_torch_is_installed_from_where_it_is_served(tmp_path: Path, programs: Programs) -> None:
+    def refuse() -> NoReturn:
+        raise AssertionError("asked for the torch without dependencies")
+
+    check = trial.EnvironmentTrial(programs, Store(tmp_path / "store"), refuse, full_torch=True)
+    outcome = check(written(tmp_path), replace(s.cell(), torch_index="cu129"), gpu=False)
+    assert outcome.torch == "torch==2.8.0: real; NVIDIA libraries: real"
+    assert any("torch==2.8.0" in call and call.count("/cu129") == 1 for call in programs.calls)
+
+
+def test_no_interpreter_is_reported_as_not_done(
+    tmp_path: Path, programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "find_python", lambda *_, **__: None)
+    check = trial.EnvironmentTrial(programs, Store(tmp_path / "store"), lambda: tree(tmp_path))
+    outcome = check(written(tmp_path), s.cell(), gpu=False)
+    assert [finding.code for finding in outcome.findings] == ["import.skipped"]
+
+
+def test_a_foreign_platform_is_a_note(tmp_path: Path) -> None:
+    check = trial.EnvironmentTrial(Programs({}), Store(tmp_path / "store"), lambda: tree(tmp_path))
+    cell = replace(s.cell(), combo=replace(s.cell().combo, platform="win_amd64"))
+    outcome = check(written(tmp_path), cell, gpu=False)
+    assert [(finding.code, finding.level) for finding in outcome.findings] == [("import.foreign", "note")]
+
+
+def test_a_wheel_with_errors_is_not_imported(tmp_path: Path) -> None:
+    def refuse(*_: Any, **__: Any) -> TrialResult:
+        raise AssertionError("imported a broken wheel")
+
+    path = tmp_path / s.cell().wheel
+    path.write_bytes(b"PK")
+    report = verify_wheel(path, s.cell(), s.INSTANCES, "import", symbols=s.symbols(), trial=refuse)
+    assert [finding.code for finding in report.findings] == ["zip.unreadable"]
+    assert report.level == "static"
+
+
+def test_what_cannot_be_checked_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(VerificationError, match="cannot read"):
+        verify_wheel(tmp_path / "gone.whl", s.cell(), None)
+    with pytest.raises(VerificationError, match="environment"):
+        verify_wheel(written(tmp_path), s.cell(), None, "import")
+
+
+def test_two_builds_are_compared_down_to_the_kernel() -> None:
+    first = s.wheel().build()
+    assert list(compare("w", first, first)) == []
+    other = s.wheel()
+    other.archives["sm_80"][1] = ("tiny_d64.cubin", s.cubin("tiny_d64", "sm_86"))
+    found: list[Finding] = list(compare("w", first, other.build()))
+    assert {finding.code for finding in found} == {"rebuild.differs"}
+    assert ("sageattention/_native/cubins/sm_80.ar", "tiny_d64.cubin") in {(f.where, f.seen) for f in found}
+    reordered = s.wheel()
+    reordered.order = lambda names: names[::-1]
+    assert "order" in next(iter(compare("w", first, reordered.build()))).seen
+    lacking = s.wheel()
+    lacking.dropped.add("sageattention/__init__.py")
+    assert "only one build has it" in {f.seen for f in compare("w", first, lacking.build())}
