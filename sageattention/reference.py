@@ -1,0 +1,188 @@
+"""The same attention in plain PyTorch, quantized exactly as the kernels quantize: same groups, scales and rounding.
+
+A kernel may differ from it by the order of its sums and by nothing else, so that a larger difference is a fault and no
+tolerance. It runs on any device and is slow. Tensors are ``[B, H, S, D]`` here; means, scales and logits are float32.
+Each function's rule is the kernels' own definition: `k_mean` and `quantize_k` that of ``sage2_quant_k``, `quantize_v`
+that of ``sage2_quant_v``, `quantize_q` that of the attention kernels.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple, Optional, Tuple
+
+import torch
+from torch import Tensor
+
+from sageattention import _dispatch
+
+LOG2_E = 1.4426950408889634
+P_MAX = 448.0
+"""Largest e4m3 number; P is stored times this."""
+V_ORDER = (0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15)
+"""Token order inside each 16 of ``v8``."""
+
+
+class Quantized(NamedTuple):
+    """Integers or e4m3 values, the scale of each group, and each token's group (or None: one scale a channel)."""
+
+    values: Tensor
+    scale: Tensor
+    group: Optional[Tensor]
+
+    def dequantized(self) -> Tensor:
+        """float32, without any mean added back."""
+        scale = self.scale if self.group is None else self.scale[..., self.group][..., None]
+        return self.values.float() * scale
+
+
+def k_mean(k: Tensor) -> Tensor:
+    """The vector taken from every key, ``[B, H, D]``: the mean over the tokens."""
+    return k.float().mean(2)
+
+
+def quantize_k(k: Tensor, block: int, gran: str, mean: Optional[Tensor] = None) -> Quantized:
+    """int8 K less ``mean``; scales ``[B, H, groups]``, where token s is in group ``s // block · 4 + s mod 8 // 2``.
+
+    per_warp has one group a block instead of four.
+    """
+    x = k.float() if mean is None else k.float() - mean[:, :, None, :]
+    tokens = torch.arange(k.shape[2], device=k.device)
+    group = tokens // block
+    return _int8(x, group if gran == "per_warp" else group * 4 + tokens % 8 // 2)
+
+
+def quantize_q(q: Tensor, warp_rows: int, gran: str) -> Quantized:
+    """int8 Q; row s is in group ``s // warp_rows · 8 + s mod 8``, or for per_warp in group ``s // warp_rows``."""
+    rows = torch.arange(q.shape[2], device=q.device)
+    group = rows // warp_rows
+    return _int8(q.float(), group if gran == "per_warp" else group * 8 + rows % 8)
+
+
+def quantize_block(x: Tensor, block: int, mean: Optional[Tensor] = None) -> Quantized:
+    """int8 x less ``mean``, one group for ``block`` rows (the Triton kernel's operands)."""
+    rows = torch.arange(x.shape[2], device=x.device)
+    return _int8(x.float() if mean is None else x.float() - mean[:, :, None, :], rows // block)
+
+
+def quantize_v(v: Tensor, v_max: float, mean: Optional[Tensor] = None) -> Quantized:
+    """e4m3 V less ``mean``, scaled by channel so that the largest magnitude is ``v_max``; scales ``[B, H, 1, D]``."""
+    x = v.float() if mean is None else v.float() - mean[:, :, None, :]
+    amax = x.abs().amax(2, keepdim=True) if v.shape[2] else x.new_zeros(x.shape[:2] + (1, x.shape[3]))
+    inverse = torch.where(amax > 0, v_max / amax, torch.zeros_like(amax))
+    return Quantized((x * inverse).to(torch.float8_e4m3fn), amax / v_max, None)
+
+
+def _int8(x: Tensor, group: Tensor) -> Quantized:
+    groups = int(group.max()) + 1 if group.numel() else 0
+    amax = x.new_zeros((*x.shape[:2], groups))
+    if x.numel():
+        amax = amax.scatter_reduce(2, group.expand(*x.shape[:2], -1), x.abs().amax(3), "amax")
+    inverse = torch.where(amax > 0, 127.0 / amax, torch.zeros_like(amax))
+    values = torch.round(x * inverse[..., group][..., None]).clamp(-128, 127).to(torch.int8)
+    return Quantized(values, amax / 127.0, group)
+
+
+def attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    attn_mask: Optional[Tensor] = None,
+    *,
+    is_causal: bool = False,
+    sm_scale: Optional[float] = None,
+    path: str = "f16",
+    qk_quant_gran: str = "per_thread",
+    pv_accum_dtype: str = "fp32",
+    smooth_k: bool = True,
+    smooth_v: bool = False,
+) -> Tuple[Tensor, Tensor]:
+    """What the kernels of ``path`` compute for ``q [B, Hq, Sq, D]``, ``k``, ``v [B, Hkv, Sk, D]``.
+
+    ``path`` is a native path, or ``triton``. Returns the result in q's dtype and lse (float32, ``[B, Hq, Sq]``).
+    """
+    scale = q.shape[3] ** -0.5 if sm_scale is None else sm_scale
+    if k.shape[2] == 0:
+        return torch.zeros_like(q), q.new_full(q.shape[:3], -math.inf, dtype=torch.float32)
+    mean = k_mean(k) if smooth_k else None
+    v_mean = v.float().mean(2) if smooth_v else None
+    if path == "triton":
+        block, p_max = 64, 0.0
+        q8, k8 = quantize_block(q, 128 if q.shape[3] <= 128 else 64), quantize_block(k, block, mean)  # noqa: PLR2004
+        values, v_scale = v, None
+    else:
+        family = _dispatch.PATHS[path]
+        block, v_max = family.key_block, family.v_max[pv_accum_dtype]
+        q8 = quantize_q(q, family.warp_rows if q.shape[3] <= 128 else 16, qk_quant_gran)  # noqa: PLR2004
+        k8 = quantize_k(k, block, qk_quant_gran, mean)
+        p_max = P_MAX if v_max else 0.0
+        quantized = quantize_v(v, v_max, v_mean) if v_max else None
+        values = _less(v, v_mean) if quantized is None else quantized.values
+        v_scale = None if quantized is None else quantized.scale
+    if v.dtype == torch.bfloat16 and path == "f16" and pv_accum_dtype != "fp32":
+        values = values.half()
+    repeat = q.shape[1] // k.shape[1]
+    out, lse = _softmax(
+        q8, k8, _repeat(values, repeat), attn_mask, is_causal, scale, block, p_max, pv_accum_dtype, repeat
+    )
+    if v_scale is not None:
+        out = out * _repeat(v_scale, repeat)
+    if v_mean is not None:
+        out = torch.where(torch.isfinite(lse)[..., None], out + _repeat(v_mean, repeat)[:, :, None, :], out)
+    if mean is not None:
+        lse = lse + scale * (q.float() * _repeat(mean, repeat)[:, :, None, :]).sum(-1)
+    return out.to(q.dtype), lse
+
+
+def _less(v: Tensor, mean: Optional[Tensor]) -> Tensor:
+    return v if mean is None else (v.float() - mean[:, :, None, :]).to(v.dtype)
+
+
+def _repeat(x: Tensor, times: int) -> Tensor:
+    return x.repeat_interleave(times, 1) if times > 1 else x
+
+
+def _softmax(
+    q8: Quantized,
+    k8: Quantized,
+    v: Tensor,
+    attn_mask: Optional[Tensor],
+    is_causal: bool,
+    scale: float,
+    block: int,
+    p_max: float,
+    accumulator: str,
+    repeat: int,
+) -> Tuple[Tensor, Tensor]:
+    """The online softmax over blocks of keys in base 2; P rounded to V's type, against the running maximum."""
+    query = q8.values.float()
+    batch, heads, rows, _ = query.shape
+    keys = k8.values.shape[2]
+    q_factor = q8.scale[..., q8.group][..., None] * (scale * LOG2_E)
+    highest = query.new_full((batch, heads, rows, 1), -math.inf)
+    total = query.new_zeros((batch, heads, rows, 1))
+    sums = query.new_zeros((batch, heads, rows, v.shape[3]))
+    row = torch.arange(rows, device=query.device)[:, None]
+    full = None if attn_mask is None else attn_mask.expand(batch, heads, rows, keys)
+    for first in range(0, keys, block):
+        part = slice(first, min(first + block, keys))
+        column = torch.arange(part.start, part.stop, device=query.device)
+        k_factor = _repeat(k8.scale, repeat)[..., k8.group[part]][..., None, :]
+        logits = query @ _repeat(k8.values[:, :, part].float(), repeat).transpose(-1, -2) * (q_factor * k_factor)
+        if full is not None and full.dtype != torch.bool:
+            logits = logits + full[..., part].float() * LOG2_E
+        if full is not None and full.dtype == torch.bool:
+            logits = logits.masked_fill(~full[..., part], -math.inf)
+        if is_causal:
+            logits = logits.masked_fill(column > row, -math.inf)
+        higher = torch.maximum(highest, logits.amax(-1, keepdim=True))
+        floor = torch.where(higher == -math.inf, torch.zeros_like(higher), higher)
+        weights, decay = torch.exp2(logits - floor), torch.exp2(highest - floor)
+        total = total * decay + weights.sum(-1, keepdim=True)
+        rounded = (weights * p_max).to(v.dtype).float() / p_max if p_max else weights.to(v.dtype).float()
+        product = rounded @ v[:, :, part].float()
+        sums = sums * decay + (product.half().float() if accumulator == "fp16+fp32" else product)
+        highest = higher
+    out = sums / torch.where(total > 0, total, torch.ones_like(total))
+    lse = torch.where(total > 0, (highest + torch.log2(total)) / LOG2_E, torch.full_like(total, -math.inf))
+    return out, lse[..., 0]
