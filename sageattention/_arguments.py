@@ -82,7 +82,8 @@ def tensors(function: str, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, di
             raise ValueError(f"{name} has shape {_shape(x)}; {function} takes {dims} dimensions")
     if q.dtype not in DTYPES or k.dtype != q.dtype or v.dtype != q.dtype:
         raise TypeError(
-            f"q, k, v are {_name(q.dtype)}, {_name(k.dtype)}, {_name(v.dtype)}; they must all be float16 or all bfloat16"
+            f"q, k, v are {_name(q.dtype)}, {_name(k.dtype)}, {_name(v.dtype)}; they must all be float16 or all "
+            "bfloat16"
         )
     if q.device.type != "cuda" or k.device != q.device or v.device != q.device:
         raise ValueError(f"q, k, v are on {q.device}, {k.device}, {v.device}; they must be on one CUDA device")

@@ -89,7 +89,8 @@ CAUSES: Tuple[Cause, ...] = (
         r"CUDA driver version is insufficient|UNSUPPORTED_PTX_VERSION|unsupported toolchain|"
         r"NVIDIA driver on your system is too old",
         "the NVIDIA driver is older than this CUDA version needs",
-        "update the driver (525.60.13 or newer for CUDA 12, 580.65.06 for CUDA 13), or use a wheel and torch of an older CUDA",
+        "update the driver (525.60.13 or newer for CUDA 12, 580.65.06 for CUDA 13), or use a wheel and torch of an "
+        "older CUDA",
     ),
     Cause(
         "cuda-mismatch",
@@ -137,7 +138,7 @@ CAUSES: Tuple[Cause, ...] = (
     ),
     Cause(
         "torch-replaced",
-        r"Attempting uninstall: torch|Uninstalled \d+ packages?.*- torch==|- torch==.*\+ torch==|Successfully uninstalled torch-",
+        r"Attempting uninstall: torch\b|Successfully uninstalled torch-|- torch==.*\+ torch==",
         "the resolver chose the wheel with the highest build tag and replaced torch to fit it: pip and uv never choose "
         "a wheel by the torch already installed",
         "reinstall the torch you want, then install from the channel for exactly that torch and CUDA",

@@ -122,7 +122,7 @@ class Choice:
 def version(text: str) -> Tuple[int, ...]:
     """``"12.8"`` → ``(12, 8)``; anything after the leading dotted number (``+cu128``, ``a0``) is ignored."""
     numbers = []
-    for part in text.split("+")[0].split("."):
+    for part in text.partition("+")[0].split("."):
         digits = part[: len(part) - len(part.lstrip("0123456789"))]
         if not digits:
             break

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from importlib import metadata
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 from sageattention import _causes, _machine, _record
 
@@ -113,7 +113,7 @@ def _installed(name: str) -> Optional[str]:
         return None
 
 
-def _torch(run_import: bool) -> "tuple[Optional[str], Optional[str], str]":
+def _torch(run_import: bool) -> Tuple[Optional[str], Optional[str], str]:
     """Version, CUDA version (None: a build without), and how its import failed (empty: it did not)."""
     version = _installed("torch")
     if version is None:
@@ -132,7 +132,7 @@ def _torch(run_import: bool) -> "tuple[Optional[str], Optional[str], str]":
     return version, None if local or platform.system() != "Linux" else "of PyPI", error
 
 
-def _run(code: str) -> "tuple[str, str]":
+def _run(code: str) -> Tuple[str, str]:
     """Run Python code in a child. Returns its output's last line and, if it failed, its error's last line."""
     try:
         done = subprocess.run(

@@ -98,11 +98,10 @@ def _quantize_v(v: Tensor, layout: int, vmax: float, smooth: bool) -> Tuple[Tens
 @torch.library.register_fake("sageattention::quantize_int8")
 def _quantize_int8(x: Tensor, mean: Optional[Tensor], layout: int, block: int, gran: str) -> Tuple[Tensor, Tensor]:
     batch, heads, tokens, _ = _sizes(x, layout)
-    groups = 8 if gran == "per_thread" else 1
-    return (
-        x.new_empty(x.shape, dtype=torch.int8),
-        x.new_empty((batch, heads, (tokens + block - 1) // block * groups), dtype=torch.float32),
-    )
+    scales = (batch, heads, (tokens + block - 1) // block)
+    if gran == "per_thread":
+        scales = (*scales, 4)
+    return x.new_empty(x.shape, dtype=torch.int8), x.new_empty(scales, dtype=torch.float32)
 
 
 _library = torch.library.Library("sageattention", "FRAGMENT")

@@ -98,8 +98,8 @@ def misfit(
         )
     if _dispatch.version(torch_version)[:2] != record.torch_minor:
         return (
-            f"this is {record.title}, and this machine has torch {torch_version}; install {_wheel_for(torch_version, torch_cuda)}"
-            f", or the torch it is for with `pip install {_pin(record)}`"
+            f"this is {record.title}, and this machine has torch {torch_version}; install "
+            f"{_wheel_for(torch_version, torch_cuda)}, or the torch it is for with `pip install {_pin(record)}`"
         )
     if torch_cuda is None:
         return (
@@ -115,8 +115,8 @@ def misfit(
 def no_code(record: Record, name: str, capability: Tuple[int, int]) -> str:
     """The sentence for a GPU that this wheel has no cubin for."""
     return (
-        f"this is {record.title} with code for {', '.join(record.archs)}, and the GPU here is {name} (compute capability "
-        f"{_dotted(capability)}); {_dispatch.remedy(capability)}"
+        f"this is {record.title} with code for {', '.join(record.archs)}, and the GPU here is {name} (compute "
+        f"capability {_dotted(capability)}); {_dispatch.remedy(capability)}"
     )
 
 

@@ -1,4 +1,4 @@
-"""INT8 QK attention with 16-bit PV in Triton: the same algorithm as the native kernels, for any GPU Triton compiles for.
+"""INT8 QK attention with 16-bit PV in Triton: the native kernels' algorithm, for any GPU Triton compiles for.
 
 Q is quantized by blocks of rows and K by blocks of 64 tokens, one scale a block, whole head dim; P and V stay in V's
 16-bit dtype and are summed in FP32. Written to the language common to Triton 3.1 to 3.6. Programs are counted in one
@@ -260,7 +260,7 @@ def attention(
 def _quantize(
     x: torch.Tensor, mean: Optional[torch.Tensor], group: int, block: int, padded: int, *, subtract: bool
 ) -> Tuple[torch.Tensor, torch.Tensor, Optional[torch.Tensor]]:
-    """`quantize_kernel` over ``x [B, H, S, D]`` → int8 ``[B, H, S, padded]``, scales ``[B, H, blocks]``, ``x · mean``."""
+    """`quantize_kernel` over ``[B, H, S, D]``: int8 ``[B, H, S, padded]``, scales ``[B, H, blocks]``, ``x · mean``."""
     batch, heads, tokens, head_dim = x.shape
     blocks = triton.cdiv(tokens, block)
     x8 = torch.empty((batch, heads, tokens, padded), dtype=torch.int8, device=x.device)
@@ -293,11 +293,11 @@ def _native(
     x: torch.Tensor, mean: Optional[torch.Tensor], layout: int, block: int, padded: int
 ) -> Tuple[torch.Tensor, torch.Tensor]:
     """The CUDA quantizer's result in the shapes of `_quantize`."""
-    from sageattention import _ops  # noqa: PLC0415 - its import needs the library; the kernels above do not
+    from sageattention import _ops  # noqa: PLC0415 - it needs the library; the kernels above do not
 
     head_dim = x.shape[3]
     x8, scale = _ops.quantize_int8(
-        x, None if mean is None else mean[..., :head_dim].contiguous(), layout, block, "per_block"
+        x, None if mean is None else mean[..., :head_dim].contiguous(), layout, block, "per_warp"
     )
     x8 = x8 if layout == 0 else x8.transpose(1, 2)
     return torch.nn.functional.pad(x8, (0, padded - head_dim)).contiguous(), scale

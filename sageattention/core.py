@@ -137,8 +137,8 @@ def sageattn_qk_int8_pv_fp8_cuda(
     """INT8 QK, FP8 PV; needs FP8 tensor cores (compute capability 8.9, 9.0, 12.x) and a head dim up to 128.
 
     ``pv_accum_dtype``: ``"fp32"``, ``"fp32+fp32"`` (each block of keys summed alone, then added in FP32), or
-    ``"fp32+fp16"`` (each block summed in FP16). Where the GPU or the CUDA version has no FP16 sum of FP8 products, as on
-    compute capability 9.0, ``"fp32+fp32"`` serves in its place. ``smooth_v`` takes V's mean out and adds it to the
+    ``"fp32+fp16"`` (each block summed in FP16). Where the GPU or the CUDA version has no FP16 sum of FP8 products, as
+    on compute capability 9.0, ``"fp32+fp32"`` serves in its place. ``smooth_v`` takes V's mean out and adds it to the
     result; it matters for ``"fp32"`` and is ignored otherwise.
     """
     if kwargs:
@@ -179,7 +179,8 @@ def sageattn_qk_int8_pv_fp8_cuda_sm90(
     path, _ = _fp8(_index(q))
     if path != "f8_sm90":
         raise RuntimeError(
-            "sageattn_qk_int8_pv_fp8_cuda_sm90 needs a GPU of compute capability 9.0; sageattn picks the kernel for this one"
+            "sageattn_qk_int8_pv_fp8_cuda_sm90 needs a GPU of compute capability 9.0; sageattn picks the kernel for "
+            "this one"
         )
     return _attend(
         q,
@@ -341,7 +342,7 @@ def _rows(x: torch.Tensor) -> torch.Tensor:
 
 
 def _index(q: torch.Tensor) -> int:
-    """q's device number."""
+    """The number of q's device."""
     index = q.device.index
     return torch.cuda.current_device() if index is None else index
 

@@ -68,7 +68,7 @@ def quantize_block(x: Tensor, block: int, mean: Optional[Tensor] = None) -> Quan
 def quantize_v(v: Tensor, v_max: float, mean: Optional[Tensor] = None) -> Quantized:
     """e4m3 V less ``mean``, scaled by channel so that the largest magnitude is ``v_max``; scales ``[B, H, 1, D]``."""
     x = v.float() if mean is None else v.float() - mean[:, :, None, :]
-    amax = x.abs().amax(2, keepdim=True) if v.shape[2] else x.new_zeros(x.shape[:2] + (1, x.shape[3]))
+    amax = x.abs().amax(2, keepdim=True) if v.shape[2] else x.new_zeros((*x.shape[:2], 1, x.shape[3]))
     inverse = torch.where(amax > 0, v_max / amax, torch.zeros_like(amax))
     return Quantized((x * inverse).to(torch.float8_e4m3fn), amax / v_max, None)
 
