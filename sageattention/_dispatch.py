@@ -24,12 +24,13 @@ class Arch:
 class Path:
     """One family of attention kernels and the option values it computes.
 
-    ``granularity`` and ``accumulators`` list the values allowed, the default first; ``max_head_dim`` is the largest
-    head dim; ``key_block`` is the tokens of K that share a quantization block, ``warp_rows`` the rows of Q that a warp
-    holds up to head dim 128; ``v_max`` the largest magnitude that V is scaled to for each accumulator (0 where V stays
-    in 16 bits).
+    ``family`` begins the names of its instances. ``granularity`` and ``accumulators`` list the values allowed, the
+    default first; ``max_head_dim`` is the largest head dim; ``key_block`` is the tokens of K that share a quantization
+    block, ``warp_rows`` the rows of Q that a warp holds up to head dim 128; ``v_max`` the largest magnitude that V is
+    scaled to for each accumulator (0 where V stays in 16 bits).
     """
 
+    family: str
     granularity: Tuple[str, ...]
     accumulators: Tuple[str, ...]
     max_head_dim: int
@@ -82,6 +83,7 @@ ARCHS: Dict[str, Arch] = {
 GRANULARITIES = ("per_thread", "per_warp")
 PATHS: Dict[str, Path] = {
     "f16": Path(
+        "sage2_mma_f16",
         GRANULARITIES,
         ("fp32", "fp16", "fp16+fp32"),
         256,
@@ -91,6 +93,7 @@ PATHS: Dict[str, Path] = {
         "INT8 QK, FP16 PV (mma.sync)",
     ),
     "f8": Path(
+        "sage2_mma_f8",
         GRANULARITIES,
         ("fp32+fp16", "fp32+fp32", "fp32"),
         128,
@@ -99,7 +102,9 @@ PATHS: Dict[str, Path] = {
         {"fp32+fp16": 2.25, "fp32+fp32": 448.0, "fp32": 448.0},
         "INT8 QK, FP8 PV (mma.sync)",
     ),
-    "f8_sm90": Path(GRANULARITIES, ("fp32+fp32",), 128, 128, 16, {"fp32+fp32": 448.0}, "INT8 QK, FP8 PV (wgmma)"),
+    "f8_sm90": Path(
+        "sage2_wgmma", GRANULARITIES, ("fp32+fp32",), 128, 128, 16, {"fp32+fp32": 448.0}, "INT8 QK, FP8 PV (wgmma)"
+    ),
 }
 
 # FP8 products summed in FP16 need PTX ISA 8.7.
@@ -117,6 +122,11 @@ class Choice:
     qk_quant_gran: str
     pv_accum_dtype: str
     reason: str
+
+
+def padded_head_dim(size: int) -> int:
+    """The head dim of the kernels that a call of ``size`` uses: 64, 128 or 256."""
+    return 64 if size <= 64 else 128 if size <= 128 else 256  # noqa: PLR2004 - see the docstring
 
 
 def version(text: str) -> Tuple[int, ...]:

@@ -11,13 +11,10 @@ from typing import Optional, Tuple
 import torch
 from torch import Tensor
 
+from sageattention._dispatch import padded_head_dim
+
 TILE = 128
 """Prepared operands are padded to a multiple of this many tokens."""
-
-
-def padded_head_dim(size: int) -> int:
-    """The head dim that kernels are compiled for which a call of ``size`` uses: 64, 128 or 256."""
-    return 64 if size <= 64 else 128 if size <= 128 else 256  # noqa: PLR2004 - see the docstring
 
 
 def _padded(tokens: int) -> int:
@@ -98,9 +95,8 @@ def _quantize_v(v: Tensor, layout: int, vmax: float, smooth: bool) -> Tuple[Tens
 @torch.library.register_fake("sageattention::quantize_int8")
 def _quantize_int8(x: Tensor, mean: Optional[Tensor], layout: int, block: int, gran: str) -> Tuple[Tensor, Tensor]:
     batch, heads, tokens, _ = _sizes(x, layout)
-    scales = (batch, heads, (tokens + block - 1) // block)
-    if gran == "per_thread":
-        scales = (*scales, 4)
+    blocks = (tokens + block - 1) // block
+    scales = (batch, heads, blocks, 4) if gran == "per_thread" else (batch, heads, blocks)
     return x.new_empty(x.shape, dtype=torch.int8), x.new_empty(scales, dtype=torch.float32)
 
 

@@ -14,6 +14,8 @@ import torch
 import triton
 import triton.language as tl
 
+from sageattention._dispatch import padded_head_dim
+
 KEY_BLOCK = 64
 """Tokens of K that share a scale."""
 
@@ -208,7 +210,7 @@ def attention(
     lse = torch.empty((batch, heads, queries) if return_lse else (0,), dtype=torch.float32, device=q.device)
     if 0 in (batch, heads, queries, keys):
         return out.zero_(), lse.fill_(float("-inf"))
-    padded = 64 if head_dim <= 64 else 128 if head_dim <= 128 else 256  # noqa: PLR2004 - the tiles' head dims
+    padded = padded_head_dim(head_dim)
     tile = TILES[padded]
     with _device(q):
         mean = _mean(kh, padded) if smooth_k else None

@@ -19,7 +19,7 @@ from typing import Any, List, Optional, Tuple, Union
 
 import torch
 
-from sageattention import _arguments, _dispatch, _native, _record
+from sageattention import _arguments, _dispatch, _explain, _native, _record
 
 _RECORD = _native.load()
 
@@ -283,6 +283,21 @@ def sageattn_varlen(
         bool(return_lse),
     )
     return (out, lse) if return_lse else out
+
+
+def explain(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, tensor_layout: str = "HND", **kwargs: Any
+) -> _explain.Explanation:
+    """What `sageattn` would run for these tensors on their GPU, and why; print it. Takes sageattn's arguments."""
+    attn_mask = kwargs.pop("attn_mask", None)
+    for name in ("is_causal", "sm_scale", "return_lse", "smooth_k"):
+        kwargs.pop(name, None)
+    _arguments.no_more("explain", kwargs, (*_QKV, "smooth_k"))
+    _, head_dim = _checked("explain", q, k, v, tensor_layout, attn_mask, _LIMIT)
+    index = _index(q)
+    capability = _capability(index)
+    dtype = str(q.dtype).replace("torch.", "")
+    return _explain.explain(_RECORD, torch.cuda.get_device_name(index), capability, dtype, head_dim)
 
 
 def _attend(

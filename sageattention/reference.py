@@ -2,8 +2,8 @@
 
 A kernel may differ from it by the order of its sums and by nothing else, so that a larger difference is a fault and no
 tolerance. It runs on any device and is slow. Tensors are ``[B, H, S, D]`` here; means, scales and logits are float32.
-Each function's rule is the kernels' own definition: `k_mean` and `quantize_k` that of ``sage2_quant_k``, `quantize_v`
-that of ``sage2_quant_v``, `quantize_q` that of the attention kernels.
+Each function's rule is the kernels' own definition: `sampled_mean` and `quantize_k` that of ``sage2_quant_k``,
+`quantize_v` that of ``sage2_quant_v``, `quantize_q` that of the attention kernels.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from sageattention import _dispatch
 LOG2_E = 1.4426950408889634
 P_MAX = 448.0
 """Largest e4m3 number; P is stored times this."""
+SAMPLES = 128
+"""Tokens that a mean is taken from."""
 V_ORDER = (0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15)
 """Token order inside each 16 of ``v8``."""
 
@@ -36,9 +38,21 @@ class Quantized(NamedTuple):
         return self.values.float() * scale
 
 
-def k_mean(k: Tensor) -> Tensor:
-    """The vector taken from every key, ``[B, H, D]``: the mean over the tokens."""
-    return k.float().mean(2)
+def sampled_mean(x: Tensor) -> Tensor:
+    """The vector taken from K (or V), ``[B, H, D]``: the mean of at most 128 of its tokens, spread over all of them.
+
+    Any vector leaves the softmax as it is, so a sample serves; it is summed pairwise, the far half onto the near one.
+    """
+    length = x.shape[2]
+    count = min(length, SAMPLES)
+    chosen = torch.arange(count, device=x.device)
+    if length > SAMPLES:
+        chosen = ((chosen << 16) + ((chosen * 40503 + 32768) & 65535)) * length >> 23
+    total = x.new_zeros((*x.shape[:2], SAMPLES, x.shape[3]), dtype=torch.float32)
+    total[:, :, :count] = x[:, :, chosen].float()
+    while total.shape[2] > 1:
+        total = total[:, :, : total.shape[2] // 2] + total[:, :, total.shape[2] // 2 :]
+    return torch.div(total, torch.full_like(total, count))[:, :, 0]
 
 
 def quantize_k(k: Tensor, block: int, gran: str, mean: Optional[Tensor] = None) -> Quantized:
@@ -69,8 +83,8 @@ def quantize_v(v: Tensor, v_max: float, mean: Optional[Tensor] = None) -> Quanti
     """e4m3 V less ``mean``, scaled by channel so that the largest magnitude is ``v_max``; scales ``[B, H, 1, D]``."""
     x = v.float() if mean is None else v.float() - mean[:, :, None, :]
     amax = x.abs().amax(2, keepdim=True) if v.shape[2] else x.new_zeros((*x.shape[:2], 1, x.shape[3]))
-    inverse = torch.where(amax > 0, v_max / amax, torch.zeros_like(amax))
-    return Quantized((x * inverse).to(torch.float8_e4m3fn), amax / v_max, None)
+    scale, inverse = _scales(amax, v_max)
+    return Quantized((x * inverse).to(torch.float8_e4m3fn), scale, None)
 
 
 def _int8(x: Tensor, group: Tensor) -> Quantized:
@@ -78,9 +92,18 @@ def _int8(x: Tensor, group: Tensor) -> Quantized:
     amax = x.new_zeros((*x.shape[:2], groups))
     if x.numel():
         amax = amax.scatter_reduce(2, group.expand(*x.shape[:2], -1), x.abs().amax(3), "amax")
-    inverse = torch.where(amax > 0, 127.0 / amax, torch.zeros_like(amax))
-    values = torch.round(x * inverse[..., group][..., None]).clamp(-128, 127).to(torch.int8)
-    return Quantized(values, amax / 127.0, group)
+    scale, inverse = _scales(amax, 127.0)
+    values = torch.nan_to_num(x * inverse[..., group][..., None]).round().clamp(-128, 127).to(torch.int8)
+    return Quantized(values, scale, group)
+
+
+def _scales(amax: Tensor, largest: float) -> Tuple[Tensor, Tensor]:
+    """The scale of groups with these maxima and its reciprocal; both 0 for a group that counts as zero."""
+    zero = amax < 2.0**-100
+    reciprocal = torch.tensor(1.0 / largest, dtype=torch.float32, device=amax.device)
+    # Division of two tensors is IEEE's; a number in its place would be turned into a multiplication on the GPU.
+    inverse = torch.div(torch.full_like(amax, largest), amax)
+    return torch.where(zero, 0.0, amax * reciprocal), torch.where(zero, 0.0, inverse)
 
 
 def attention(
@@ -104,8 +127,10 @@ def attention(
     scale = q.shape[3] ** -0.5 if sm_scale is None else sm_scale
     if k.shape[2] == 0:
         return torch.zeros_like(q), q.new_full(q.shape[:3], -math.inf, dtype=torch.float32)
-    mean = k_mean(k) if smooth_k else None
-    v_mean = v.float().mean(2) if smooth_v else None
+    v_mean = sampled_mean(v) if smooth_v else None
+    mean = None
+    if smooth_k:
+        mean = k.mean(2, dtype=torch.float32) if path == "triton" else sampled_mean(k)
     if path == "triton":
         block, p_max = 64, 0.0
         q8, k8 = quantize_block(q, 128 if q.shape[3] <= 128 else 64), quantize_block(k, block, mean)  # noqa: PLR2004

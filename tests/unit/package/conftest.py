@@ -54,8 +54,10 @@ def ops(record_text: str) -> Iterator[Any]:
     library = torch.library.Library("sageattention", "DEF")
     for schema in schemas():
         library.define(schema)
-    _native.load = lambda: _record.parse(record_text)
+    patch = pytest.MonkeyPatch()
+    patch.setattr(_native, "load", lambda: _record.parse(record_text))
     yield importlib.import_module("sageattention._ops")
+    patch.undo()
     del library
 
 

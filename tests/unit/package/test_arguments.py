@@ -31,7 +31,8 @@ def qkv(shape: tuple[int, ...] = (2, 4, 5, 64), **options: Any) -> tuple[Any, An
 
 @pytest.fixture(params=DENSE)
 def entry(request: pytest.FixtureRequest, core: Any) -> Callable[..., Any]:
-    return getattr(core, request.param)
+    function: Callable[..., Any] = getattr(core, request.param)
+    return function
 
 
 @pytest.mark.parametrize(
@@ -44,13 +45,13 @@ def entry(request: pytest.FixtureRequest, core: Any) -> Callable[..., Any]:
         ),
         (
             "sageattn_qk_int8_pv_fp16_cuda",
-            "q k v tensor_layout is_causal qk_quant_gran sm_scale pv_accum_dtype smooth_k smooth_v return_lse attn_mask "
-            "kwargs",
+            "q k v tensor_layout is_causal qk_quant_gran sm_scale pv_accum_dtype smooth_k smooth_v return_lse "
+            "attn_mask kwargs",
         ),
         (
             "sageattn_qk_int8_pv_fp8_cuda",
-            "q k v tensor_layout is_causal qk_quant_gran sm_scale pv_accum_dtype smooth_k smooth_v return_lse attn_mask "
-            "kwargs",
+            "q k v tensor_layout is_causal qk_quant_gran sm_scale pv_accum_dtype smooth_k smooth_v return_lse "
+            "attn_mask kwargs",
         ),
         (
             "sageattn_qk_int8_pv_fp8_cuda_sm90",
@@ -111,7 +112,7 @@ def test_dropout_is_refused(entry: Callable[..., Any], core: Any) -> None:
 
 @pytest.mark.parametrize("value", ["hnd", "BSHD", None, 1, ["HND"]])
 def test_an_unknown_layout_is_refused(entry: Callable[..., Any], value: Any) -> None:
-    with pytest.raises(ValueError, match="'HND'.*'NHD'"):
+    with pytest.raises(ValueError, match=r"'HND'.*'NHD'"):
         entry(*qkv(), tensor_layout=value)
 
 

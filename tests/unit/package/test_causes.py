@@ -17,18 +17,26 @@ REAL = [
         "RKNSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEE",
     ),
     # thu-ml/SageAttention#216
-    ("cxx11-abi", "_fused.cpython-310-x86_64-linux-gnu.so: undefined symbol: _ZN3c106detail14torchCheckFailEPKcS2_jRKSs"),
+    (
+        "cxx11-abi",
+        "_fused.cpython-310-x86_64-linux-gnu.so: undefined symbol: _ZN3c106detail14torchCheckFailEPKcS2_jRKSs",
+    ),
     # woct0rdho/SageAttention#49
     (
         "dll-init",
-        "ImportError: DLL load failed while importing _fused: A dynamic link library (DLL) initialization routine failed.",
+        "ImportError: DLL load failed while importing _fused: A dynamic link library (DLL) initialization routine "
+        "failed.",
     ),
     # wildminder/AI-windows-whl#18
-    ("dll-missing", "Can't import SageAttention: DLL load failed while importing _fused: The specified module could not be found"),
+    (
+        "dll-missing",
+        "Can't import SageAttention: DLL load failed while importing _fused: The specified module could not be found",
+    ),
     # Comfy-Org/ComfyUI#7907
     (
         "undefined-symbol",
-        "Can't import SageAttention: DLL load failed while importing _fused: The specified procedure could not be found.",
+        "Can't import SageAttention: DLL load failed while importing _fused: The specified procedure could not be "
+        "found.",
     ),
     # thu-ml/SageAttention#206
     (
@@ -43,14 +51,14 @@ REAL = [
     # thu-ml/SageAttention#212
     (
         "cuda-mismatch",
-        "RuntimeError: The detected CUDA version (12.0) mismatches the version that was used to compile PyTorch (11.8). "
-        "Please make sure to use the same CUDA versions.",
+        "RuntimeError: The detected CUDA version (12.0) mismatches the version that was used to compile PyTorch "
+        "(11.8). Please make sure to use the same CUDA versions.",
     ),
     # thu-ml/SageAttention#181, LykosAI/StabilityMatrix#1416
     (
         "build-isolation",
-        'File "setuptools/build_meta.py", line 334, in get_requires_for_build_wheel\n    return self._get_build_requires('
-        "config_settings, requirements=[])\nModuleNotFoundError: No module named 'torch'",
+        'File "setuptools/build_meta.py", line 334, in get_requires_for_build_wheel\n    return self.'
+        "_get_build_requires(config_settings, requirements=[])\nModuleNotFoundError: No module named 'torch'",
     ),
     # deepbeepmeep/Wan2GP#1263
     ("triton-mismatch", "ImportError: cannot import name 'AttrsDescriptor' from 'triton.compiler.compiler'"),
@@ -74,7 +82,10 @@ MADE = [
     ("no-triton", "ModuleNotFoundError: No module named 'triton'"),
     ("triton-compiler", "RuntimeError: Failed to find C compiler. Please specify via CC environment variable."),
     ("driver-too-old", "CUDA driver version is insufficient for CUDA runtime version"),
-    ("wrong-platform", "ERROR: sageattention-2.2.0-cp312-cp312-linux_x86_64.whl is not a supported wheel on this platform."),
+    (
+        "wrong-platform",
+        "ERROR: sageattention-2.2.0-cp312-cp312-linux_x86_64.whl is not a supported wheel on this platform.",
+    ),
     ("unsupported-arch", "ValueError: Unsupported CUDA architecture: sm87"),
     ("bad-dtype", "AssertionError: Input tensors must be in dtype of torch.float16 or torch.bfloat16"),
     ("head-dim", "ValueError: Unsupported head_dim: 160"),

@@ -20,7 +20,7 @@ def fake(request: pytest.FixtureRequest) -> None:
 
 def qkv(head_dim: int = 64, layout: str = "HND") -> tuple[Any, Any, Any]:
     shape = (2, 4, 5, head_dim) if layout == "HND" else (2, 5, 4, head_dim)
-    return tuple(torch.empty(shape, dtype=torch.bfloat16, device="cuda") for _ in "qkv")  # type: ignore[return-value]
+    return tuple(torch.empty(shape, dtype=torch.bfloat16, device="cuda") for _ in "qkv")
 
 
 @pytest.fixture
@@ -50,7 +50,14 @@ def calls(core: Any, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 )
 @pytest.mark.parametrize("head_dim", [8, 64, 100, 128, 129, 256])
 def test_sageattn_takes_the_path_of_the_gpu(
-    core: Any, gpu: Pretend, calls: list[Any], capability: tuple[int, int], path: str, gran: str, accum: str, head_dim: int
+    core: Any,
+    gpu: Pretend,
+    calls: list[Any],
+    capability: tuple[int, int],
+    path: str,
+    gran: str,
+    accum: str,
+    head_dim: int,
 ) -> None:
     gpu(*capability)
     core.sageattn(*qkv(head_dim), smooth_k=False)
@@ -72,7 +79,11 @@ def test_one_call_makes_one_operator_call(core: Any, gpu: Pretend, calls: list[A
 def test_the_fp8_entry_runs_wgmma_on_hopper_with_the_finer_sum(core: Any, gpu: Pretend, calls: list[Any]) -> None:
     gpu(9, 0)
     core.sageattn_qk_int8_pv_fp8_cuda(*qkv(), qk_quant_gran="per_warp")
-    assert (calls[0]["path"], calls[0]["pv_accum_dtype"], calls[0]["qk_quant_gran"]) == ("f8_sm90", "fp32+fp32", "per_warp")
+    assert (calls[0]["path"], calls[0]["pv_accum_dtype"], calls[0]["qk_quant_gran"]) == (
+        "f8_sm90",
+        "fp32+fp32",
+        "per_warp",
+    )
 
 
 def test_the_fp8_entry_keeps_what_is_asked_where_the_hardware_has_it(core: Any, gpu: Pretend, calls: list[Any]) -> None:
@@ -104,7 +115,7 @@ def test_fp8_entries_refuse_a_gpu_without_it(core: Any, gpu: Pretend) -> None:
     with pytest.raises(RuntimeError, match=r"GPU 8\.6 .*sageattn_qk_int8_pv_fp16_cuda runs here"):
         core.sageattn_qk_int8_pv_fp8_cuda(*qkv())
     gpu(8, 9)
-    with pytest.raises(RuntimeError, match="compute capability 9.0"):
+    with pytest.raises(RuntimeError, match=r"compute capability 9\.0"):
         core.sageattn_qk_int8_pv_fp8_cuda_sm90(*qkv())
     gpu(9, 0)
     with pytest.raises(ValueError, match="head dim is 160"):
@@ -139,3 +150,18 @@ def test_only_a_strange_last_stride_is_copied(core: Any) -> None:
     assert core._rows(x).stride() == (1280, 320, 64, 1)
     single = x[..., :1]
     assert core._rows(single) is single
+
+
+def test_explain_says_what_runs_and_why(core: Any, gpu: Pretend) -> None:
+    names = ("sage2_wgmma_bf16_d64", "sage2_wgmma_bf16_d128", "sage2_wgmma_f16_d64", "sage2_mma_f16_bf16_d64")
+    gpu(9, 0, instances={"sm_90a": names})
+    said = core.explain(*qkv(40), is_causal=True, attn_mask=None)
+    assert (said.arch, said.path, said.padded_head_dim) == ("sm_90a", "f8_sm90", 64)
+    assert said.kernels == ("sage2_wgmma_bf16_d64",)
+    for part in ("GPU 9.0", "INT8 QK, FP8 PV (wgmma)", "per_thread", "448", "cubins/sm_90a.ar"):
+        assert part in str(said)
+    said = core.explain(*qkv(200))
+    assert said.path == "f16"
+    assert "f8_sm90 takes head dims up to 128" in said.reason
+    with pytest.raises(TypeError, match="sm_scale"):
+        core.explain(*qkv(), scale=1)

@@ -109,7 +109,9 @@ def test_every_architecture_compiled_is_in_the_table(root: Path) -> None:
     file = root / "kernels/instances.toml"
     if not file.is_file():
         pytest.skip("this checkout has no kernels/instances.toml")
-    archs = {arch for i in parse_instances(file.read_text("utf-8")) if "sageattention" in i.packages for arch in i.archs}
+    archs = {
+        arch for i in parse_instances(file.read_text("utf-8")) if "sageattention" in i.packages for arch in i.archs
+    }
     assert archs
     assert archs <= dispatch.ARCHS.keys()
 

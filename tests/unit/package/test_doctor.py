@@ -29,7 +29,9 @@ def machine(monkeypatch: pytest.MonkeyPatch, record_text: str) -> Set:
         def run(code: str) -> tuple[str, str]:
             if "import sageattention" in code:
                 return ("2.2.0", "") if not import_error else ("", import_error)
-            return (json.dumps({"version": torch, "cuda": cuda, "gpus": []}), "") if not torch_error else ("", torch_error)
+            return (
+                (json.dumps({"version": torch, "cuda": cuda, "gpus": []}), "") if not torch_error else ("", torch_error)
+            )
 
         monkeypatch.setattr(_doctor, "_run", run)
         monkeypatch.setattr(_doctor, "_installed", {"torch": torch}.get)
@@ -87,7 +89,8 @@ def test_json_has_every_fact(machine: Set, capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.parametrize(
-    ("installed", "cuda"), [("2.8.0+cu128", "12.8"), ("2.13.0+cu130", "13.0"), ("2.13.0+cpu", None), ("2.6.0+rocm6.2", None)]
+    ("installed", "cuda"),
+    [("2.8.0+cu128", "12.8"), ("2.13.0+cu130", "13.0"), ("2.13.0+cpu", None), ("2.6.0+rocm6.2", None)],
 )
 def test_a_torch_that_does_not_import_is_known_by_its_version(machine: Set, installed: str, cuda: str | None) -> None:
     machine(torch=installed, torch_error="died")

@@ -52,7 +52,12 @@ def test_the_right_torch_fits_with_and_without_a_gpu(record: _record.Record, tor
 def test_another_torch_names_both_and_the_wheel_that_would_do(record: _record.Record) -> None:
     sentence = _record.misfit(record, "2.9.1+cu128", "12.8", H200)
     assert sentence is not None
-    for part in ("for torch 2.8 and CUDA 12.8", "has torch 2.9.1+cu128", "cu128/torch2.9", 'pip install "torch==2.8.*"'):
+    for part in (
+        "for torch 2.8 and CUDA 12.8",
+        "has torch 2.9.1+cu128",
+        "cu128/torch2.9",
+        'pip install "torch==2.8.*"',
+    ):
         assert part in sentence
     assert "\n" not in sentence
 
@@ -77,7 +82,12 @@ def test_a_source_tree_says_so() -> None:
 
 def test_a_gpu_without_code_names_it_the_list_and_the_remedy(record: _record.Record) -> None:
     sentence = str(_record.misfit(record, "2.8.0", "12.8", B200))
-    for part in ("NVIDIA B200 (compute capability 10.0)", "sm_80, sm_86, sm_89, sm_90a, sm_120a", "sm_100a", "CUDA 12.8"):
+    for part in (
+        "NVIDIA B200 (compute capability 10.0)",
+        "sm_80, sm_86, sm_89, sm_90a, sm_120a",
+        "sm_100a",
+        "CUDA 12.8",
+    ):
         assert part in sentence
 
 

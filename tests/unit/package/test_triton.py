@@ -1,0 +1,62 @@
+"""The Triton kernels run by Triton's interpreter: the same numbers as the reference, without a GPU."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs PyTorch; a build for CPU will do")
+if "triton" not in sys.modules:
+    os.environ["TRITON_INTERPRET"] = "1"  # read when triton is imported
+triton = pytest.importorskip("triton", reason="needs Triton, whose interpreter runs the kernels")
+if not getattr(triton.knobs.runtime if hasattr(triton, "knobs") else triton.runtime.jit, "interpret", True):
+    pytest.skip("triton was imported without its interpreter", allow_module_level=True)
+
+from sageattention import _triton, reference  # noqa: E402 - both need the above
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::RuntimeWarning")
+
+
+def rows(heads: int, tokens: int, head_dim: int, seed: int) -> Any:
+    x = torch.randn(1, heads, tokens, head_dim, generator=torch.Generator().manual_seed(seed))
+    return (x + 3 * torch.arange(head_dim).remainder(3)).half()
+
+
+@pytest.mark.parametrize(
+    ("queries", "keys", "head_dim", "causal", "mask", "layout"),
+    [
+        (100, 70, 64, False, None, 0),
+        (65, 130, 40, True, "bool", 0),
+        (33, 33, 128, True, "float", 1),
+        (70, 90, 200, True, None, 1),
+        (1, 1, 1, False, None, 0),
+    ],
+)
+def test_attention(queries: int, keys: int, head_dim: int, causal: bool, mask: str | None, layout: int) -> None:
+    q, k, v = rows(4, queries, head_dim, 0), rows(2, keys, head_dim, 1), rows(2, keys, head_dim, 2)
+    generator = torch.Generator().manual_seed(3)
+    given = None
+    if mask == "bool":
+        given = torch.rand(1, 1, queries, keys, generator=generator) > 0.3
+        given[..., 0, :] = False
+    if mask == "float":
+        given = torch.randn(4, 1, keys, generator=generator)
+    laid = [x if layout == 0 else x.transpose(1, 2).contiguous() for x in (q, k, v)]
+    out, lse = _triton.attention(*laid, given, layout, causal, 0.1, False, True, True)
+    out = out if layout == 0 else out.transpose(1, 2)
+    expected, expected_lse = reference.attention(q, k, v, given, is_causal=causal, sm_scale=0.1, path="triton")
+    assert float((out.float() - expected.float()).abs().max()) < 1e-2
+    assert torch.equal(torch.isneginf(lse), torch.isneginf(expected_lse))
+    finite = torch.isfinite(expected_lse)
+    assert float((lse - expected_lse)[finite].abs().max()) < 1e-3
+
+
+def test_empty_inputs_have_defined_results() -> None:
+    q, none = rows(2, 5, 64, 0), rows(2, 0, 64, 1)
+    out, lse = _triton.attention(q, none, none, None, 0, False, 0.1, False, True, True)
+    assert not out.any()
+    assert torch.isneginf(lse).all()
+    assert _triton.attention(none, q, q, None, 0, False, 0.1, False, True, False)[0].shape == none.shape
