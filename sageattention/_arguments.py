@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any, Dict, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
 import torch
 
@@ -23,7 +23,7 @@ _SYNONYMS = {
     "return_softmax_lse": "return_lse",
 }
 # Arguments that may be passed to any entry point as long as they ask for nothing.
-_ASKS_NOTHING = {
+_ASKS_NOTHING: Dict[str, Callable[[Any], bool]] = {
     "attn_mask": lambda value: value is None,
     "dropout_p": lambda value: value == 0,
     "smooth_v": lambda value: not value,

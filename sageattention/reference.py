@@ -32,10 +32,15 @@ class Quantized(NamedTuple):
     scale: Tensor
     group: Optional[Tensor]
 
+    def scale_of(self, tokens: slice = slice(None)) -> Tensor:
+        """Each of these tokens' scale, ``[B, H, tokens]``."""
+        if self.group is None:
+            raise ValueError("these scales belong to channels, not to tokens")
+        return self.scale[..., self.group[tokens]]
+
     def dequantized(self) -> Tensor:
         """float32, without any mean added back."""
-        scale = self.scale if self.group is None else self.scale[..., self.group][..., None]
-        return self.values.float() * scale
+        return self.values.float() * (self.scale if self.group is None else self.scale_of()[..., None])
 
 
 def sampled_mean(x: Tensor) -> Tensor:
@@ -183,7 +188,7 @@ def _softmax(
     query = q8.values.float()
     batch, heads, rows, _ = query.shape
     keys = k8.values.shape[2]
-    q_factor = q8.scale[..., q8.group][..., None] * (scale * LOG2_E)
+    q_factor = q8.scale_of()[..., None] * (scale * LOG2_E)
     highest = query.new_full((batch, heads, rows, 1), -math.inf)
     total = query.new_zeros((batch, heads, rows, 1))
     sums = query.new_zeros((batch, heads, rows, v.shape[3]))
@@ -192,7 +197,7 @@ def _softmax(
     for first in range(0, keys, block):
         part = slice(first, min(first + block, keys))
         column = torch.arange(part.start, part.stop, device=query.device)
-        k_factor = _repeat(k8.scale, repeat)[..., k8.group[part]][..., None, :]
+        k_factor = _repeat(k8.scale_of(part), repeat)[..., None, :]
         logits = query @ _repeat(k8.values[:, :, part].float(), repeat).transpose(-1, -2) * (q_factor * k_factor)
         if full is not None and full.dtype != torch.bool:
             logits = logits + full[..., part].float() * LOG2_E

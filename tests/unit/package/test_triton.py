@@ -44,8 +44,8 @@ def test_attention(queries: int, keys: int, head_dim: int, causal: bool, mask: s
         given[..., 0, :] = False
     if mask == "float":
         given = torch.randn(4, 1, keys, generator=generator)
-    laid = [x if layout == 0 else x.transpose(1, 2).contiguous() for x in (q, k, v)]
-    out, lse = _triton.attention(*laid, given, layout, causal, 0.1, False, True, True)
+    laid_q, laid_k, laid_v = (x if layout == 0 else x.transpose(1, 2).contiguous() for x in (q, k, v))
+    out, lse = _triton.attention(laid_q, laid_k, laid_v, given, layout, causal, 0.1, False, True, True)
     out = out if layout == 0 else out.transpose(1, 2)
     expected, expected_lse = reference.attention(q, k, v, given, is_causal=causal, sm_scale=0.1, path="triton")
     assert float((out.float() - expected.float()).abs().max()) < 1e-2
