@@ -183,5 +183,6 @@ CAUSES: Tuple[Cause, ...] = (
 
 
 def find(text: str) -> Optional[Cause]:
-    """The first cause whose pattern occurs in ``text``, or None."""
-    return next((row for row in CAUSES if re.search(row.pattern, text, re.IGNORECASE | re.DOTALL)), None)
+    """The first cause whose pattern occurs in ``text``, or the one that ``text`` quotes, or None."""
+    quoted = next((row for row in CAUSES if row.cause in text), None)
+    return quoted or next((row for row in CAUSES if re.search(row.pattern, text, re.IGNORECASE | re.DOTALL)), None)

@@ -41,7 +41,7 @@ class Explanation:
             [
                 f"GPU:       {self.gpu} (compute capability {self.capability[0]}.{self.capability[1]})",
                 f"path:      {self.path}: {self.what}; {self.reason}",
-                f"Q, K:      INT8 {self.qk_quant_gran}: a scale for a {per} rows; K less its mean, {self.key_block} keys",
+                f"Q, K:      INT8 {self.qk_quant_gran}: a scale a {per} rows; K less its mean, by {self.key_block}",
                 f"V:         {v}; products summed in {self.pv_accum_dtype}",
                 f"head dim:  {self.head_dim} in kernels of {self.padded_head_dim}",
                 f"kernels:   {', '.join(self.kernels) or 'none'} in {self.cubins}",

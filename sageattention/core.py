@@ -17,13 +17,14 @@ from __future__ import annotations
 import functools
 from typing import Any, List, Optional, Tuple, Union
 
-import torch
+from sageattention import _native
 
-from sageattention import _arguments, _dispatch, _explain, _native, _record
-
+# First of all: a wheel that does not fit says so here, and the operators exist from here on.
 _RECORD = _native.load()
 
-from sageattention import _ops  # noqa: E402 - its operators exist once the library is loaded
+import torch  # noqa: E402
+
+from sageattention import _arguments, _dispatch, _explain, _ops, _record  # noqa: E402
 
 __version__ = _RECORD.version
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import Optional, Tuple
 
-import torch
-from torch import Tensor
+from sageattention import _native
 
-from sageattention import _arguments, _native
+_native.load()  # the operators exist from here on
 
-_native.load()
+import torch  # noqa: E402
+from torch import Tensor  # noqa: E402
 
-from sageattention import _ops  # noqa: E402 - its operators exist once the library is loaded
+from sageattention import _arguments, _ops  # noqa: E402
 
 _LOG2_E = 1.4426950408889634
 

@@ -111,7 +111,7 @@ def test_every_row_is_reached_and_well_formed() -> None:
     assert set(codes) == {code for code, _ in REAL + MADE}
     for row in _causes.CAUSES:
         re.compile(row.pattern)
-        assert row.cause
+        assert _causes.find(f"ImportError: sageattention: it did not load: {row.cause}; see above") is row
         assert row.cure
         assert not row.cause.endswith(".")
 
