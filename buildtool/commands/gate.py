@@ -13,6 +13,7 @@ from buildtool.make.store import Store
 from buildtool.make.toolchain import TorchTree
 from buildtool.plan.cells import Cell
 from buildtool.plan.instances import parse_instances
+from buildtool.prove.audit import AuditWheel
 from buildtool.prove.sbom import render_sbom, sbom_path
 from buildtool.prove.symbols import cached_index, known_indexes
 from buildtool.prove.trial import EnvironmentTrial
@@ -35,7 +36,8 @@ def gate_of(project: Path, store: Store, runner: Runner, level: Depth) -> Gate:
         symbols = cached_index(cell.combo.torch, torch().lib, symbol_cache(store))
         others = known_indexes(symbol_cache(store))
         trial = None if level == "static" else EnvironmentTrial(runner, store, torch)
-        report = verify_wheel(wheel, cell, instances, level, symbols=symbols, others=others, trial=trial)
+        audit = AuditWheel(runner)
+        report = verify_wheel(wheel, cell, instances, level, symbols=symbols, others=others, trial=trial, audit=audit)
         errors = [finding for finding in report.findings if finding.level == "error"]
         problems = tuple(str(finding) for finding in errors if finding.code not in SKIPPED)
         undone = "; ".join(str(finding) for finding in errors if finding.code in SKIPPED)

@@ -25,6 +25,7 @@ from buildtool.plan.cells import BuildPlan, Cell
 from buildtool.plan.instances import Instance
 from buildtool.plan.matrix import Matrix
 from buildtool.plan.planner import cell_of_wheel
+from buildtool.prove.audit import AuditWheel
 from buildtool.prove.rebuild import compare
 from buildtool.prove.symbols import SymbolIndex, cached_index, known_indexes
 from buildtool.prove.trial import EnvironmentTrial
@@ -79,6 +80,7 @@ def _one(
         symbols=_symbols(cell, torch, store, console),
         others=known_indexes(symbol_cache(store)),
         trial=EnvironmentTrial(Processes(console.detail), store, torch, full_torch=args.full_torch),
+        audit=AuditWheel(Processes(console.detail)),
     )
     if args.rebuild:
         with tempfile.TemporaryDirectory(prefix="buildtool-rebuild-") as folder:

@@ -174,6 +174,7 @@ _TABLE: dict[str, Kind] = {
     "sbom.digest": Kind("error", _BACKEND),
     # Checks beyond the bytes
     "platform.manylinux": Kind("error", _CONTAINER),
+    "platform.unchecked": Kind("warning", "install auditwheel beside buildtool and verify again"),
     "import.failed": Kind("error", "run the printed command by hand to see the whole of it"),
     "import.place": Kind("error", "run the import outside the source tree"),
     "import.operators": Kind("error", "register the operator in the binding, or correct the list of operators"),

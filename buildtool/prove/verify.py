@@ -65,6 +65,12 @@ class Trial(Protocol):
     def __call__(self, wheel: Path, cell: Cell, *, gpu: bool) -> TrialResult: ...
 
 
+class Audit(Protocol):
+    """The port that asks another tool about the file; it is not asked about a wheel with errors."""
+
+    def __call__(self, wheel: Path, cell: Cell) -> tuple[Finding, ...]: ...
+
+
 @dataclass(frozen=True)
 class Report:
     """The outcome for one wheel."""
@@ -118,6 +124,7 @@ def verify_wheel(
     symbols: SymbolIndex | None = None,
     others: Mapping[str, SymbolIndex] | None = None,
     trial: Trial | None = None,
+    audit: Audit | None = None,
     filename: str | None = None,
 ) -> Report:
     """Verify one wheel file.
@@ -135,6 +142,8 @@ def verify_wheel(
     except OSError as error:
         raise VerificationError(f"cannot read {path}: {error.strerror or error}", "name an existing wheel") from error
     report = verify_bytes(filename or path.name, data, cell, instances, symbols=symbols, others=others)
+    if audit is not None and report.ok:
+        report = replace(report, findings=(*report.findings, *audit(path, cell)))
     seconds = {"static": time.perf_counter() - started}
     if level == "static" or not report.ok or trial is None:
         return replace(report, seconds=seconds)
