@@ -3,7 +3,7 @@
 // Kernels are launched through the driver by launch/*.h; this library links libc10, libc10_cuda and libtorch_cpu alone.
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
-#include <c10/cuda/CUDAFunctions.h>
+#include <c10/core/DeviceGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #include <torch/library.h>
 
@@ -103,21 +103,9 @@ class Workspace {
   char* base_ = nullptr;
 };
 
-/// Makes a device current and gives the caller's back. CUDAGuard.h would add the CUDA runtime to the undefined symbols.
-class DeviceGuard {
- public:
-  explicit DeviceGuard(at::Device device) : previous_(c10::cuda::ExchangeDevice(device.index())) {}
-  ~DeviceGuard() { c10::cuda::MaybeExchangeDevice(previous_); }
-  DeviceGuard(const DeviceGuard&) = delete;
-  DeviceGuard& operator=(const DeviceGuard&) = delete;
-
- private:
-  c10::DeviceIndex previous_;
-};
-
 /// The device, its current stream, and a guard that gives the caller's device back.
 struct Place {
-  DeviceGuard guard;
+  c10::DeviceGuard guard;
   sage::Device& device;
   CUstream stream;
 

@@ -1,0 +1,94 @@
+"""How near to copy speed K and V are prepared.
+
+    python bench/quant.py [--json FILE] [--rounds 3]
+
+Bytes that must move: read K and V in 16 bits, write them in 8; the fraction is of this GPU's own copy bandwidth, measured
+in the same run. `issue` adds Q, which the attention kernel quantizes itself: the time of K and V against reading Q, K, V
+in 16 bits and writing them in 8. Device time, median, L2 flushed between calls.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+
+import torch
+
+SHAPES = [(4, 32, s, d) for d in (64, 128) for s in (1024, 2048, 4096, 8192, 16384, 32768)]
+
+
+def device_us(call, rounds, flush):
+    """Median device time of a call in microseconds, with L2 written over before each."""
+    for _ in range(3):
+        call()
+    times = []
+    for _ in range(rounds):
+        flush.zero_()
+        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        begin.record()
+        call()
+        end.record()
+        end.synchronize()
+        times.append(begin.elapsed_time(end) * 1e3)
+    return statistics.median(times)
+
+
+def copy_bandwidth(rounds, flush):
+    """Read plus write of a 1 GiB copy, bytes per microsecond."""
+    source = torch.zeros(1 << 30, dtype=torch.uint8, device="cuda")
+    target = torch.empty_like(source)
+    return 2 * source.numel() / device_us(lambda: target.copy_(source), rounds, flush)
+
+
+def measure(shape, rounds, flush, copy):
+    import sageattention  # noqa: F401, PLC0415  registers the ops
+
+    ops = torch.ops.sageattention
+    k = torch.randn(shape, device="cuda").half()
+    v = torch.randn(shape, device="cuda").half()
+
+    def prepare():
+        ops.quantize_k(k, 0, 128, "per_thread", True)
+        ops.quantize_v(v, 0, 448.0, False)
+
+    row = {"shape": list(shape)}
+    row["k_us"] = device_us(lambda: ops.quantize_k(k, 0, 128, "per_thread", True), rounds, flush)
+    row["v_us"] = device_us(lambda: ops.quantize_v(v, 0, 448.0, False), rounds, flush)
+    row["kv_us"] = device_us(prepare, rounds, flush)
+    n = k.numel()
+    row["kv_of_copy"] = 6 * n / row["kv_us"] / copy
+    row["qkv_of_copy"] = 9 * n / row["kv_us"] / copy
+    return row
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", type=Path, help="write the results here too")
+    parser.add_argument("--rounds", type=int, default=20)
+    arguments = parser.parse_args()
+    flush = torch.empty(256 << 20, dtype=torch.uint8, device="cuda")
+    copy = copy_bandwidth(arguments.rounds, flush)
+    print(f"{torch.cuda.get_device_name()}: copy {copy / 1e6:.2f} TB/s")
+    print(f"{'shape':>20} {'K us':>8} {'V us':>8} {'K+V us':>8} {'of copy':>8} {'issue':>8}")
+    rows = []
+    for shape in SHAPES:
+        row = measure(shape, arguments.rounds, flush, copy)
+        rows.append(row)
+        print(
+            f"{'x'.join(map(str, shape)):>20} {row['k_us']:8.1f} {row['v_us']:8.1f} {row['kv_us']:8.1f}"
+            f" {row['kv_of_copy']:8.0%} {row['qkv_of_copy']:8.0%}"
+        )
+    if arguments.json:
+        result = {
+            "device": torch.cuda.get_device_name(),
+            "torch": torch.__version__,
+            "copy_bytes_per_us": copy,
+            "rows": rows,
+        }
+        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+// What the kernels that prepare operands share: 16-bit rows read eight columns at a time, the tokens sampled for a mean,
+// and scales.
+#pragma once
+
+#include "sync.h"
+
+namespace sage {
+
+/// Eight columns of a row as four packed pairs; zeros past head_dim or where `valid` is false. ALIGNED: one 16-byte load
+/// (head_dim is then a multiple of 8); else element by element. A template, so that the choice is made outside of loops
+/// and the loads of a loop are issued together.
+template <bool ALIGNED>
+SAGE_DEVICE uint4 load_columns(const u16* row, int column, int head_dim, bool valid) {
+  uint4 piece = make_uint4(0, 0, 0, 0);
+  if (!valid || column >= head_dim) return piece;
+  if constexpr (ALIGNED) {
+    asm("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+        : "=r"(piece.x), "=r"(piece.y), "=r"(piece.z), "=r"(piece.w)
+        : "l"(row + column));
+  } else {
+    u32 element[8];
+#pragma unroll
+    for (int i = 0; i < 8; ++i) element[i] = column + i < head_dim ? row[column + i] : 0;
+    piece = make_uint4(element[0] | element[1] << 16, element[2] | element[3] << 16, element[4] | element[5] << 16,
+                       element[6] | element[7] << 16);
+  }
+  return piece;
+}
+
+/// Forget what is known of a piece, so that its unpacked values are made again where they are needed next instead of
+/// being kept in eight registers for four.
+SAGE_DEVICE void keep_packed(uint4& piece) {
+  asm volatile("" : "+r"(piece.x), "+r"(piece.y), "+r"(piece.z), "+r"(piece.w));
+}
+
+/// The eight values of a piece.
+template <class T>
+SAGE_DEVICE void unpack_columns(const uint4& piece, float (&value)[8]) {
+  const u32 pair[4] = {piece.x, piece.y, piece.z, piece.w};
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const float2 f = T::unpack(pair[i]);
+    value[2 * i] = f.x;
+    value[2 * i + 1] = f.y;
+  }
+}
+
+/// The sequence a block works on: its first token, length, and first padded row.
+struct Sequence {
+  i64 first, row;
+  int length;
+};
+
+SAGE_DEVICE Sequence sequence_of(const int* cu, int index, int length) {
+  if (!cu) return {0, 0, length};
+  const int first = cu[index];
+  return {first, (i64(first) / 128 + index) * 128, cu[index + 1] - first};
+}
+
+// The mean of a head is that of at most 128 of its tokens (any vector leaves the softmax unchanged, so a sample serves).
+// Up to 128 tokens all are taken. Of more, sample i is the token
+//   ((i << 16) + ((i * 40503 + 32768) & 65535)) * length >> 23,
+// one from each 128th of the sequence, at a place that moves by the golden ratio so that no period of the data is met.
+// The sum is a binary tree over 128 slots (absent ones are 0): x[i] + x[i + 64], then + 32, ... then + 1; the mean is
+// that sum divided by the number of tokens sampled. All in fp32, round to nearest even.
+constexpr int kSample = 128;
+
+SAGE_DEVICE int sample_count(int length) { return length < kSample ? length : kSample; }
+
+SAGE_DEVICE int sample_token(int i, int length) {
+  if (length <= kSample) return i;
+  return int(((i64(i) << 16) + ((i * 40503 + 32768) & 65535)) * length >> 23);
+}
+
+/// The sampled mean of the 32 columns from `column0` on, for blocks of any size: `slots` is shared memory for 128 x 32
+/// floats and holds the mean in its first 32 when all threads return.
+template <class T, bool ALIGNED>
+SAGE_DEVICE void mean_of_32_columns(const u16* head, i64 token_stride, int length, int column0, int head_dim,
+                                    float* slots) {
+  const int n = sample_count(length);
+  for (int at = threadIdx.x; at < kSample * 4; at += blockDim.x) {
+    const int i = at / 4, column = column0 + at % 4 * 8;
+    float value[8];
+    unpack_columns<T>(load_columns<ALIGNED>(head + sample_token(i, length) * token_stride, column, head_dim, i < n), value);
+#pragma unroll
+    for (int j = 0; j < 8; ++j) slots[i * 32 + at % 4 * 8 + j] = value[j];
+  }
+  for (int half = kSample / 2; half; half /= 2) {
+    __syncthreads();
+    for (int at = threadIdx.x; at < half * 32; at += blockDim.x) slots[at] += slots[at + half * 32];
+  }
+  __syncthreads();
+  if (threadIdx.x < 32) slots[threadIdx.x] = __fdiv_rn(slots[threadIdx.x], float(n));
+  __syncthreads();
+}
+
+/// Groups whose largest magnitude is below 2^-100 count as all zero: scale 0 and zeros, never a division by zero. NaN and
+/// infinity pass through and stay in their group.
+SAGE_DEVICE bool is_zero_group(float amax) { return amax < 7.888609e-31f; }
+
+}  // namespace sage
