@@ -17,7 +17,7 @@ inline void launch_quant_k(Device& device, QuantKParams params, int D, bool bf16
   params.tiles = ceil_div(params.S, 128);
   const int64_t heads = int64_t(params.B) * params.H;
   // Every block samples the tokens for the mean again (from L2), so give it several tiles once the GPU is full.
-  const int64_t full = int64_t(device.multiprocessors) * 8;
+  const int64_t full = int64_t(device.multiprocessors) * 2;
   params.tiles_per_cta = static_cast<int>(std::clamp<int64_t>(heads * params.tiles / full, 1, std::min(8, params.tiles)));
   Shape shape;
   shape.grid = grid_of(heads * ceil_div(params.tiles, params.tiles_per_cta), "quantizing K");
@@ -58,7 +58,7 @@ inline void launch_quant_v(Device& device, QuantVParams params, const QuantVPlan
   shape.grid = grid_of(int64_t(params.B) * params.H * (params.D / 32) * plan.chunks, "quantizing V");
   shape.block = static_cast<unsigned>(plan.threads);
   shape.dependent = dependent;
-  shape.shared = params.smooth ? 128 * 32 * 4 : 0;  // the sampled tokens of 32 channels
+  shape.shared = plan.threads * 256 + (params.smooth ? 128 * 32 * 4 : 0);  // staged tokens; samples of 32 channels
   if (plan.fused) {
     shape.cluster = static_cast<unsigned>(plan.chunks);
     device.launch("sage2_quant_v_fused_" + dtype_name(bf16), shape, stream, params);

@@ -60,11 +60,9 @@ SAGE_DEVICE void quantize(const QuantInt8Params& p) {
     const float inverse = is_zero_group(largest) ? 0.0f : __fdiv_rn(127.0f, largest);
     float value[8];
     read(at, value);
-#pragma unroll
-    for (int j = 0; j < 8; ++j) value[j] *= inverse;
     uint2 packed;
-    packed.x = pack_s8(value[0], value[1], value[2], value[3]);
-    packed.y = pack_s8(value[4], value[5], value[6], value[7]);
+    packed.x = pack_scaled_s8(value[0], value[1], value[2], value[3], inverse);
+    packed.y = pack_scaled_s8(value[4], value[5], value[6], value[7], inverse);
     signed char* row = out + token * p.x8_token + column;
     if (whole) {
       *reinterpret_cast<uint2*>(row) = packed;

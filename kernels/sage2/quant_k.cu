@@ -5,7 +5,7 @@
 //   y       float(k) - mean, 0 for padding tokens and columns
 //   amax    largest |y| of a group: the tokens of a block of 64 or 128 with (token mod 8) / 2 = t, or the whole block
 //   scale   amax * fp32(1 / 127)                              0 for an all-zero group
-//   k8      rint(y * (127 / amax)), saturated                 NaN becomes 0 under a scale of NaN
+//   k8      rint of the exact product y * (127 / amax)        any byte under a scale of NaN or infinity
 //
 // A warp takes one residue group t of a half tile of 64 tokens, so with 64-token blocks a group never leaves a warp. A
 // lane holds eight columns of 4, 8 or 16 rows in registers; each byte of K is read from DRAM once. Every block samples
@@ -42,7 +42,7 @@ SAGE_DEVICE void sum_samples(const u16* head, const QuantKParams& p, int length,
 
 }  // namespace
 
-extern "C" __global__ void __launch_bounds__(256, D == 64 ? 4 : D == 128 ? 3 : 2) ENTRY(const __grid_constant__ QuantKParams p) {
+extern "C" __global__ void __launch_bounds__(256, D == 256 ? 2 : 4) ENTRY(const __grid_constant__ QuantKParams p) {
   __shared__ float slots[SLOTS * D];
   __shared__ float mean_smem[D];
   __shared__ float group_amax[2][8];
@@ -147,10 +147,10 @@ extern "C" __global__ void __launch_bounds__(256, D == 64 ? 4 : D == 128 ? 3 : 2
       unpack_columns<Input>(piece[pass], value);
       const float keep = token < sequence.length ? inverse : 0.0f;
 #pragma unroll
-      for (int i = 0; i < 8; ++i) value[i] = (value[i] - mean[i]) * keep;
+      for (int i = 0; i < 8; ++i) value[i] -= mean[i];
       uint2 packed;
-      packed.x = pack_s8(value[0], value[1], value[2], value[3]);
-      packed.y = pack_s8(value[4], value[5], value[6], value[7]);
+      packed.x = pack_scaled_s8(value[0], value[1], value[2], value[3], keep);
+      packed.y = pack_scaled_s8(value[4], value[5], value[6], value[7], keep);
       *reinterpret_cast<uint2*>(out + i64(token) * D + column) = packed;
     }
   }

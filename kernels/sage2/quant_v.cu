@@ -8,10 +8,10 @@
 //   v8      e4m3(y * (vmax / amax)), saturated at 448         NaN stays NaN, in its channel
 // v8 is [channel][token]; byte 4w + i of 16 tokens is token 2w + {0, 1, 8, 9}[i].
 //
-// A thread holds 16 tokens of 8 channels in registers, a block up to 1024 tokens of 32 channels. The maximum over all
-// tokens: MODE 0 (fused) exchanges it in the cluster that holds the whole sequence, so V is read once; MODE 1 (amax)
-// writes the block's share to `partial`, and MODE 2 (apply) reads V again and folds the shares. Each 16-byte store
-// completes 128-byte lines together with seven neighbours.
+// A block stages up to 1024 tokens of 32 channels in shared memory, 16 tokens of 8 channels to a thread; a thread reads
+// back only what it copied itself. The maximum over all tokens: MODE 0 (fused) exchanges it in the cluster that holds the
+// whole sequence, so V is read once; MODE 1 (amax) writes the block's share to `partial`, and MODE 2 (apply) reads V again
+// and folds the shares. Each 16-byte store completes 128-byte lines together with seven neighbours.
 #include <sage/rows.h>
 
 using namespace sage;
@@ -20,22 +20,79 @@ namespace {
 
 constexpr int FUSED = 0, AMAX = 1, APPLY = 2;
 constexpr int COLUMNS = 32;  // channels of a block: four 16-byte pieces
+constexpr int TOKENS = 16;   // of a thread
 
-template <bool ALIGNED>
-SAGE_DEVICE void load_tokens(uint4 (&piece)[16], const u16* head, i64 stride, int token, int length, int column,
-                             int head_dim) {
+/// Copy this thread's tokens to its pieces of shared memory, zeros where there are none.
+SAGE_DEVICE void stage(uint4* piece, const u16* head, const QuantVParams& p, int token, int length, int column) {
+  if (p.aligned) {
+    const bool column_there = column < p.head_dim;
 #pragma unroll
-  for (int i = 0; i < 16; ++i)
-    piece[i] = load_columns<ALIGNED>(head + (token + i) * stride, column, head_dim, token + i < length);
+    for (int i = 0; i < TOKENS; ++i) {
+      const bool there = column_there && token + i < length;
+      cp_async_16(shared_address(piece + i * blockDim.x), there ? head + (token + i) * p.v.token + column : head, there);
+    }
+    cp_async_commit();
+  } else {
+#pragma unroll 1
+    for (int i = 0; i < TOKENS; ++i)
+      piece[i * blockDim.x] =
+          load_columns<false>(head + (token + i) * p.v.token, column, p.head_dim, token + i < length);
+  }
+}
+
+/// The magnitudes of `count` tokens (all 16 unless the sequence ends among them), by channel.
+template <bool CENTRED>
+SAGE_DEVICE void magnitudes(const uint4* piece, const float* mean, int count, float (&amax)[8]) {
+#pragma unroll
+  for (int i = 0; i < TOKENS; ++i) {
+    float value[8];
+    unpack_columns<Input>(piece[i * blockDim.x], value);
+#pragma unroll
+    for (int j = 0; j < 8; ++j)
+      if constexpr (CENTRED) amax[j] = max_abs(amax[j], i < count ? value[j] - mean[j] : 0.0f);
+      else amax[j] = max_abs(amax[j], value[j]);
+  }
+}
+
+/// Quantize 16 tokens of 8 channels; `out` is the first channel's byte of the first token.
+template <bool CENTRED>
+SAGE_DEVICE void convert(const uint4* piece, const float* mean, const float* inverse, int count, unsigned char* out, i64 rows) {
+#pragma unroll 1
+  for (int half = 0; half < 2; ++half) {  // four channels at a time, for the registers' sake
+    const uint2* halves = reinterpret_cast<const uint2*>(piece) + half;
+    u32 word[4][4];  // of each channel: its 16 bytes
+#pragma unroll
+    for (int w = 0; w < 4; ++w) {
+      const int tokens[4] = {2 * w, 2 * w + 1, 2 * w + 8, 2 * w + 9};
+      float y[4][4];
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const uint2 packed = halves[2 * tokens[i] * blockDim.x];
+        const float2 low = Input::unpack(packed.x), high = Input::unpack(packed.y);
+        y[i][0] = low.x, y[i][1] = low.y, y[i][2] = high.x, y[i][3] = high.y;
+#pragma unroll
+        for (int j = 0; j < 4; ++j) {
+          if constexpr (CENTRED) y[i][j] = tokens[i] < count ? y[i][j] - mean[j] : 0.0f;
+          y[i][j] *= inverse[j];
+        }
+      }
+#pragma unroll
+      for (int j = 0; j < 4; ++j) word[j][w] = pack_e4m3(y[0][j], y[1][j], y[2][j], y[3][j]);
+    }
+#pragma unroll
+    for (int j = 0; j < 4; ++j)
+      *reinterpret_cast<uint4*>(out + j * rows) = make_uint4(word[j][0], word[j][1], word[j][2], word[j][3]);
+    mean += 4, inverse += 4, out += 4 * rows;
+  }
 }
 
 }  // namespace
 
-extern "C" __global__ void __launch_bounds__(256, 2) ENTRY(const __grid_constant__ QuantVParams p) {
+extern "C" __global__ void __launch_bounds__(256, 3) ENTRY(const __grid_constant__ QuantVParams p) {
   __shared__ float warp_amax[8][COLUMNS];
   __shared__ float block_amax[COLUMNS];
   __shared__ float inverse_smem[COLUMNS];
-  extern __shared__ float slots[];  // for the mean: 128 x 32, only with smooth
+  extern __shared__ uint4 pieces[];  // [16][threads]; with smooth, 128 x 32 floats for the mean after it
   allow_dependents();
 
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -47,30 +104,25 @@ extern "C" __global__ void __launch_bounds__(256, 2) ENTRY(const __grid_constant
   const Sequence sequence = sequence_of(p.cu, b, p.S);
   const int padded = (sequence.length + 127) / 128 * 128;
   const u16* head = static_cast<const u16*>(p.v.data) + (p.cu ? 0 : b * p.v.batch) + h * p.v.head + sequence.first * p.v.token;
-  const int token = part * p.chunk + threadIdx.x / 4 * 16;
+  const int token = part * p.chunk + threadIdx.x / 4 * TOKENS;
+  const int count = sequence.length - token;
 
-  uint4 piece[16];
-  if (p.aligned) load_tokens<true>(piece, head, p.v.token, token, sequence.length, column, p.head_dim);
-  else load_tokens<false>(piece, head, p.v.token, token, sequence.length, column, p.head_dim);
+  uint4* piece = pieces + threadIdx.x;
+  stage(piece, head, p, token, sequence.length, column);
 
-  float mean[8] = {};
-  if (p.smooth && sequence.length > 0) {
-    if (p.aligned) mean_of_32_columns<Input, true>(head, p.v.token, sequence.length, column0, p.head_dim, slots);
-    else mean_of_32_columns<Input, false>(head, p.v.token, sequence.length, column0, p.head_dim, slots);
-#pragma unroll
-    for (int j = 0; j < 8; ++j) mean[j] = slots[lane % 4 * 8 + j];
+  const bool centred = p.smooth && sequence.length > 0;
+  float* mean_smem = reinterpret_cast<float*>(pieces + TOKENS * blockDim.x);
+  if (centred) {
+    if (p.aligned) mean_of_32_columns<Input, true>(head, p.v.token, sequence.length, column0, p.head_dim, mean_smem);
+    else mean_of_32_columns<Input, false>(head, p.v.token, sequence.length, column0, p.head_dim, mean_smem);
   }
+  const float* mean = mean_smem + lane % 4 * 8;
+  cp_async_wait<0>();
 
   if (MODE != APPLY) {
     float amax[8] = {};
-#pragma unroll
-    for (int i = 0; i < 16; ++i) {
-      float value[8];
-      unpack_columns<Input>(piece[i], value);
-      const bool there = token + i < sequence.length;
-#pragma unroll
-      for (int j = 0; j < 8; ++j) amax[j] = max_abs(amax[j], there ? value[j] - mean[j] : 0.0f);
-    }
+    if (centred) magnitudes<true>(piece, mean, count, amax);
+    else magnitudes<false>(piece, mean, count, amax);
 #pragma unroll
     for (int j = 0; j < 8; ++j) {
       amax[j] = lanes_max_abs<8, 4>(amax[j]);
@@ -84,10 +136,6 @@ extern "C" __global__ void __launch_bounds__(256, 2) ENTRY(const __grid_constant
       block_amax[threadIdx.x] = of_block;
     }
   }
-
-#pragma unroll
-  for (int i = 0; i < 16; ++i) keep_packed(piece[i]);
-  const int left = sequence.length - token;  // tokens of this thread that are there
 
   if (MODE != AMAX) {
 #if __CUDA_ARCH__ >= 900
@@ -108,37 +156,21 @@ extern "C" __global__ void __launch_bounds__(256, 2) ENTRY(const __grid_constant
       if (part == 0) {
         const i64 at = i64(head_batch) * p.D + column0 + threadIdx.x;
         p.scale[at] = zero ? 0.0f : amax * __fdiv_rn(1.0f, p.vmax);
-        p.mean[at] = p.smooth && sequence.length > 0 ? slots[threadIdx.x] : 0.0f;
+        p.mean[at] = centred ? mean_smem[threadIdx.x] : 0.0f;
       }
     }
+#if __CUDA_ARCH__ >= 900
+    if (MODE == FUSED) cluster_arrive();  // nobody leaves while its shared memory may be read
+#endif
     __syncthreads();
 
     if (token < padded) {
       unsigned char* out = p.v8 + (i64(p.cu ? h : head_batch) * p.D + column) * p.rows + sequence.row + token;
-#pragma unroll
-      for (int pair = 0; pair < 4; ++pair) {  // channels 2 * pair and 2 * pair + 1 of the eight
-        uint4 low, high;
-        const float mean_low = mean[2 * pair], mean_high = mean[2 * pair + 1];
-        const float scale_low = inverse_smem[lane % 4 * 8 + 2 * pair], scale_high = inverse_smem[lane % 4 * 8 + 2 * pair + 1];
-        float2 y[16];
-#pragma unroll
-        for (int i = 0; i < 16; ++i) {
-          const u32 word = pair == 0 ? piece[i].x : pair == 1 ? piece[i].y : pair == 2 ? piece[i].z : piece[i].w;
-          const float2 value = Input::unpack(word);
-          const bool there = i < left;
-          y[i].x = there ? (value.x - mean_low) * scale_low : 0.0f;
-          y[i].y = there ? (value.y - mean_high) * scale_high : 0.0f;
-        }
-        low = make_uint4(pack_e4m3(y[0].x, y[1].x, y[8].x, y[9].x), pack_e4m3(y[2].x, y[3].x, y[10].x, y[11].x),
-                         pack_e4m3(y[4].x, y[5].x, y[12].x, y[13].x), pack_e4m3(y[6].x, y[7].x, y[14].x, y[15].x));
-        high = make_uint4(pack_e4m3(y[0].y, y[1].y, y[8].y, y[9].y), pack_e4m3(y[2].y, y[3].y, y[10].y, y[11].y),
-                          pack_e4m3(y[4].y, y[5].y, y[12].y, y[13].y), pack_e4m3(y[6].y, y[7].y, y[14].y, y[15].y));
-        *reinterpret_cast<uint4*>(out + i64(2 * pair) * p.rows) = low;
-        *reinterpret_cast<uint4*>(out + i64(2 * pair + 1) * p.rows) = high;
-      }
+      if (centred) convert<true>(piece, mean, inverse_smem + lane % 4 * 8, count, out, p.rows);
+      else convert<false>(piece, mean, inverse_smem + lane % 4 * 8, count, out, p.rows);
     }
 #if __CUDA_ARCH__ >= 900
-    if (MODE == FUSED) cluster_sync();  // nobody leaves while its shared memory may be read
+    if (MODE == FUSED) cluster_wait();
 #endif
   }
   // A kernel that waits for this one thereby waits for K's too.

@@ -44,9 +44,12 @@ SAGE_DEVICE u32 cluster_size() {
   asm volatile("mov.u32 %0, %%cluster_nctarank;" : "=r"(size));
   return size;
 }
-/// Barrier of all threads of the cluster; shared-memory writes before it are visible after it.
+/// Barrier of all threads of the cluster, whole or in two halves; shared-memory writes before it are visible after it.
+SAGE_DEVICE void cluster_arrive() { asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory"); }
+SAGE_DEVICE void cluster_wait() { asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
 SAGE_DEVICE void cluster_sync() {
-  asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+  cluster_arrive();
+  cluster_wait();
 }
 /// Read one float of block `rank`'s shared memory; `address` is this block's own shared address of it.
 SAGE_DEVICE float cluster_load(u32 address, u32 rank) {

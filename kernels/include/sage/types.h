@@ -74,6 +74,14 @@ SAGE_DEVICE u32 pack_s8(float a, float b, float c, float d) {
   return __byte_perm(__byte_perm(ia, ib, 0x0040), __byte_perm(ic, id, 0x0040), 0x5410);
 }
 
+/// Four products a * scale .. d * scale as int8, `a` lowest: the exact product rounded to the nearest integer, ties to even
+/// (one FMA onto 1.5 * 2^23 leaves the integer in the low bits). |product| must be at most 127.5; NaN gives any byte.
+SAGE_DEVICE u32 pack_scaled_s8(float a, float b, float c, float d, float scale) {
+  const u32 ia = __float_as_uint(__fmaf_rn(a, scale, 12582912.0f)), ib = __float_as_uint(__fmaf_rn(b, scale, 12582912.0f));
+  const u32 ic = __float_as_uint(__fmaf_rn(c, scale, 12582912.0f)), id = __float_as_uint(__fmaf_rn(d, scale, 12582912.0f));
+  return __byte_perm(__byte_perm(ia, ib, 0x0040), __byte_perm(ic, id, 0x0040), 0x5410);
+}
+
 /// max(a, |b|) that keeps a NaN of either.
 SAGE_DEVICE float max_abs(float a, float b) {
   float m;
