@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from sageattention import sageattn
 from torch.nn import functional
+
+from sageattention import sageattn
 
 MAX_HEAD_DIM = 256
 
