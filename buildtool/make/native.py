@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform as host
 import tempfile
@@ -82,6 +83,7 @@ def build(work: Work, shop: Workshop, out: Path, gate: Gate, *, replace: bool = 
 
     Raises BuildToolError only for what concerns all cells (the sources, the store, the output folder).
     """
+    outbox.sweep(out)
     with tempfile.TemporaryDirectory(prefix="buildtool-") as name:
         folder = Path(name)
         kernels = stage.snapshot_kernels(shop.project, folder)
@@ -307,6 +309,7 @@ def _prove_and_publish(made: Composition, shop: Workshop, out: Path, gate: Gate,
     return CellResult(cell, "built", target, report=report)
 
 
+@functools.cache
 def tool_digest() -> str:
     """Digest of this program: what decides how wheels are put together and judged."""
     root = Path(__file__).parent.parent

@@ -24,7 +24,7 @@ def staging(out: Path) -> Iterator[Path]:
     """A folder on the file system of ``out`` in which a wheel comes to be; removed afterwards."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        _sweep(out)
+        sweep(out)
         folder = Path(tempfile.mkdtemp(prefix=f"{_STAGING}{os.getpid()}-", dir=out))
     except OSError as error:
         raise _unwritable(out, error) from error
@@ -72,7 +72,7 @@ def proven(target: Path, fingerprint: str) -> dict[str, Any] | None:
     return report if same else None
 
 
-def _sweep(out: Path) -> None:
+def sweep(out: Path) -> None:
     """Remove what killed builds left behind."""
     for folder in out.glob(f"{_STAGING}*"):
         with suppress(OSError, ValueError, IndexError):

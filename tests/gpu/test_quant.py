@@ -1,5 +1,5 @@
 """The kernels that prepare operands, bit for bit against their definitions (kernels/sage2/quant_*.cu) in PyTorch."""
-# ruff: noqa: ANN001, ANN201, FBT003
+# ruff: noqa: ANN001, ANN201
 # Tensors in, tensors out; the ops take their flags by position.
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ TOKEN_ORDER = [0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15]
 
 @pytest.fixture(scope="module")
 def ops():
-    import sageattention  # noqa: F401, PLC0415  registers the ops
+    import sageattention  # noqa: F401  registers the ops
 
     return torch.ops.sageattention
 

@@ -20,7 +20,9 @@ from pathlib import Path
 from subprocess import Popen
 from typing import Any, cast
 
-from buildtool.make import locks, native, outbox
+import hatchling.builders.wheel  # noqa: F401 - so that forked builds have it already
+
+from buildtool.make import native, outbox
 from buildtool.make.runner import Result
 from buildtool.make.schedule import work_of
 from buildtool.make.stage import Package
@@ -298,11 +300,7 @@ def with_limit(site: Site, limit: int) -> int:
 
 
 def prepare(monkeypatch: Any) -> None:
-    """Give the tiny cells a lock, and load what the builder imports late, once."""
+    """Give the tiny cells a lock and a uv."""
     lock = "".join(f"{pin} \\\n    --hash=sha256:aa\n" for pin in PINS.all())
     monkeypatch.setattr(native, "read_lock", lambda _cell: lock)
     monkeypatch.setattr("buildtool.make.toolchain.find_uv", lambda: Path("uv"))
-    import hatchling.builders.wheel
-
-    assert hatchling
-    assert locks
