@@ -20,6 +20,8 @@ constexpr int D = HEAD_DIM;
 constexpr int CHUNKS = D / 8;             // 16-byte pieces of a row: 8, 16 or 32
 constexpr int WARP_ROWS = 32 / CHUNKS;    // rows a warp reads at once: 4, 2 or 1
 constexpr int PASSES = 16 / WARP_ROWS;    // a group has 16 tokens in 64
+// Blocks to a multiprocessor, as many as each compiler fits without spilling.
+constexpr int RESIDENT = D == 64 ? 4 : (D == 128 ? 2 : 1) * (__CUDA_ARCH__ == 900 ? 2 : 1);
 constexpr int SLOTS = 8 * WARP_ROWS;      // sample rows a block reads at once
 constexpr int SAMPLES = kSample / SLOTS;  // and how often
 
@@ -42,7 +44,7 @@ SAGE_DEVICE void sum_samples(const u16* head, const QuantKParams& p, int length,
 
 }  // namespace
 
-extern "C" __global__ void __launch_bounds__(256, D == 256 ? 2 : 4) ENTRY(const __grid_constant__ QuantKParams p) {
+extern "C" __global__ void __launch_bounds__(256, RESIDENT) ENTRY(const __grid_constant__ QuantKParams p) {
   __shared__ float slots[SLOTS * D];
   __shared__ float mean_smem[D];
   __shared__ float group_amax[2][8];
