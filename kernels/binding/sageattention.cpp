@@ -214,7 +214,7 @@ std::tuple<Tensor, Tensor> run(const Tensor& q_tensor, const View& q, const View
   if (choice.fp8) plan_v = sage::plan_quant_v(place.device, batch, k.H, longest_k, D);
   Workspace space;
   const size_t k8 = space.reserve(k_heads * k_rows * D), k_scale = space.reserve(k_heads * (k_rows / block) * 16);
-  const size_t k_mean = space.reserve(means);
+  const size_t k_mean = space.reserve(means), counter = space.reserve(4);
   const size_t v8 = space.reserve(choice.fp8 ? k_heads * k_rows * D : 0), v_scale = space.reserve(choice.fp8 ? means : 0);
   const size_t v_mean = space.reserve(choice.fp8 || pack_v ? means : 0), v_partial = space.reserve(plan_v.partial * 4);
   const size_t q_packed = space.reserve(pack_q ? q.B * q.H * q.S * columns * 2 : 0);
@@ -263,6 +263,7 @@ std::tuple<Tensor, Tensor> run(const Tensor& q_tensor, const View& q, const View
   kp.rows = k_rows;
   kp.B = params.B, kp.H = params.Hkv, kp.S = params.Sk, kp.head_dim = static_cast<int>(k.D);
   kp.block = block, kp.per_warp = choice.per_warp, kp.smooth = choice.smooth_k, kp.aligned = k.aligned();
+  kp.counter = params.counter = space.at<int>(counter);
   sage::launch_quant_k(place.device, kp, D, bf16, place.stream);
   params.k8 = kp.k8, params.k_scale = kp.scale, params.k_mean = choice.smooth_k ? kp.mean : nullptr;
 

@@ -49,6 +49,7 @@ extern "C" __global__ void __launch_bounds__(256, RESIDENT) ENTRY(const __grid_c
   __shared__ float mean_smem[D];
   __shared__ float group_amax[2][8];
   allow_dependents();
+  if (p.counter && blockIdx.x == 0 && threadIdx.x == 0) *p.counter = 0;
 
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int group = warp % 4, half = warp / 4, chunk = lane % CHUNKS, sub = lane / CHUNKS, column = chunk * 8;

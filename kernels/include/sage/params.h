@@ -54,6 +54,7 @@ struct AttnParams {
   int causal;            ///< 1: key j is visible to query i if j <= i (top-left aligned)
   float sm_scale;        ///< any sign; lse gets sm_scale * (q . k_mean) added
   float scale_log2;      ///< sm_scale * log2(e)
+  int* counter;          ///< one int, 0 once the kernels before have finished: for blocks that claim their tiles
 };
 
 /// Arguments of sage2_quant_k: K to int8. The exact definition is in sage2/quant_k.cu.
@@ -72,6 +73,7 @@ struct QuantKParams {
   int aligned;      ///< 1: base, strides and head_dim allow 16-byte loads
   int tiles;        ///< tiles of 128 tokens per (batch, head): ceil(S / 128)
   int tiles_per_cta;
+  int* counter;     ///< set to 0 for the attention kernel, or null
 };
 
 /// Arguments of the sage2_quant_v kernels: V to e4m3, transposed. The exact definition is in sage2/quant_v.cu.
