@@ -8,13 +8,13 @@ dimension and offsets in 64 bits, so that neither heads times batch nor the numb
 from __future__ import annotations
 
 import contextlib
-from typing import Any, NamedTuple, Optional, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 import torch
 import triton
 import triton.language as tl
 
-from sageattention._dispatch import padded_head_dim
+from sageattention._dispatch import padded_head_dim, version
 
 KEY_BLOCK = 64
 """Tokens of K that share a scale."""
@@ -34,6 +34,13 @@ class Tile(NamedTuple):
 
 
 TILES = {64: Tile(128, 64, 4, 3), 128: Tile(128, 64, 8, 3), 256: Tile(64, 32, 8, 2)}
+# Triton 3.1 cannot carry the result of an int8 wgmma into a 16-bit one; two warps keep it to mma.sync.
+TILES_HOPPER_3_1 = {64: Tile(64, 64, 2, 2), 128: Tile(32, 64, 2, 2), 256: Tile(32, 32, 2, 2)}
+
+
+def tiles(capability_major: int) -> Dict[int, Tile]:
+    """The tiles for a GPU of this major compute capability, by padded head dim."""
+    return TILES_HOPPER_3_1 if capability_major == 9 and version(triton.__version__) < (3, 2) else TILES  # noqa: PLR2004
 
 
 @triton.jit
@@ -211,7 +218,7 @@ def attention(
     if 0 in (batch, heads, queries, keys):
         return out.zero_(), lse.fill_(float("-inf"))
     padded = padded_head_dim(head_dim)
-    tile = TILES[padded]
+    tile = tiles(torch.cuda.get_device_capability(q.device)[0] if q.is_cuda else 0)[padded]
     with _device(q):
         mean = _mean(kh, padded) if smooth_k else None
         if native:

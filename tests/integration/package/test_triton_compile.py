@@ -66,7 +66,7 @@ def compile_all(capability: int) -> None:
     from sageattention import _triton
 
     shared = {80: 163, 86: 99, 89: 99, 90: 227, 100: 227, 120: 99}[capability] * 1024
-    for padded, tile in _triton.TILES.items():
+    for padded, tile in _triton.tiles(capability // 10).items():
         constants = {"BLOCK": tile.queries, "BLOCK_D": padded, "SUBTRACT": False, "SHIFT": True}
         compile_kernel(_triton.quantize_kernel, capability, constants, 4, 3, "bf16")
         for causal, mask, lse, dtype in ((False, 0, False, "fp16"), (True, 1, True, "bf16")):
