@@ -52,6 +52,8 @@ struct AttnParams {
   int head_dim;          ///< columns really there, a multiple of 8, at most D
   int mask_kind;         ///< MaskKind
   int causal;            ///< 1: key j is visible to query i if j <= i (top-left aligned)
+  int bf16;              ///< dtype of q, v and out: 1 bf16, 0 fp16
+  int per_warp;          ///< Q's scale is shared by a warp's rows (1) or by those of one lane (0)
   float sm_scale;        ///< any sign; lse gets sm_scale * (q . k_mean) added
   float scale_log2;      ///< sm_scale * log2(e)
   int* counter;          ///< one int, 0 once the kernels before have finished: for blocks that claim their tiles

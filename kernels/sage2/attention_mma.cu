@@ -1,0 +1,112 @@
+// sage2 attention with mma.sync, for every architecture from sm_80: int8 QK, online softmax in base 2, and PV in fp16,
+// bf16 or e4m3. Operands: AttnParams (sage/params.h), K in blocks of 64 tokens.
+//
+// -D parameters of an instance:
+//   ENTRY     the kernel's name
+//   HEAD_DIM  64, 128 or 256: channels held on chip; those from head_dim on are zero
+//   PV        a PV_ constant of sage/mma/config.cuh
+//   MASK      1: attn_mask is read (any MaskKind but MASK_NONE); 0: it is not
+// Causal or not, packed or not, the granularity of Q, lse and the layout are run-time choices: they cost nothing in the
+// inner loop.
+//
+// One buffer each for K and V: the next K travels while P V is multiplied, V while Q K^T is. Two blocks to a
+// multiprocessor hide what is left.
+#include <sage/mma/output.cuh>
+#include <sage/mma/softmax.cuh>
+
+extern "C" __global__ void __launch_bounds__(sage::kThreads, HEAD_DIM == 64 ? 3 : 2)
+    ENTRY(const __grid_constant__ sage::AttnParams p) {
+  using namespace sage;
+  extern __shared__ __align__(128) u8 shared[];
+  const u32 smem = shared_address(shared);
+  float* const dots = reinterpret_cast<float*>(shared + DOT_SMEM);
+  const Lane at = this_lane();
+
+  wait_for_producers();
+  Position block;
+  if (!locate(p, block)) return;
+  const int warp_row = block.q_tile * BLOCK_M + at.warp * WARP_M;
+  const int k_end = p.causal ? min_int(block.k_len, (block.q_tile + 1) * BLOCK_M) : block.k_len;
+
+  const i64 prepared = static_cast<i64>(block.batch) * p.Hkv + block.kv_head;
+  u32 k_row = prepared * p.k_rows + block.k_prepared;  // in 32 bits: k8 has fewer than 2^32 rows
+#if PV >= PV_F8
+  const u8* v_tile = v8_source(p, p.v8 + prepared * HEAD_DIM * p.k_rows + block.k_prepared);
+#else
+  const u16* v_tile = v16_source(p, static_cast<const u16*>(p.v.data) + block.batch * p.v.batch +
+                                        block.kv_head * p.v.head + block.k_first * p.v.token);
+#endif
+
+  if (k_end > 0) load_k(p, smem, k_row);
+  cp_async_commit();
+  constexpr int Q_SCALE = 0, LENGTH = kThreads * 4, DIAGONAL = 2 * kThreads * 4;
+  store_shared_4(parked(smem) + Q_SCALE, __float_as_uint(quantize_q(p, block, smem, dots) * fabsf(p.scale_log2)));
+  // Columns of this lane's first row that exist, and that the diagonal leaves, counted from the lane's first column.
+  store_shared_4(parked(smem) + LENGTH, block.k_len - 2 * at.t);
+  store_shared_4(parked(smem) + DIAGONAL, p.causal ? warp_row + at.g + 1 - 2 * at.t : 0x7FFFFF00u);
+
+  OTile o = {};
+  float m[ROWS], l[ROWS];  // running maximum in base 2; this lane's part of the running sum
+#pragma unroll
+  for (int i = 0; i < ROWS; i++) m[i] = kLowest, l[i] = 0.0f;
+
+  // Tiles that end here or before need no mask.
+  const int full = p.causal ? min_int(block.k_len, warp_row + 1) : block.k_len;
+#pragma unroll 1
+  for (int k = 0; k < k_end; k += BLOCK_N) {
+    cp_async_wait<0>();
+    __syncthreads();  // K's tile is there for all; nobody reads V's previous tile any more
+#if PV >= PV_F8
+    load_v8(p, smem, v_tile);
+    v_tile += BLOCK_N;
+#else
+    load_v16(p, smem, v_tile, block.k_len - k);
+    v_tile += BLOCK_N * p.v.token;
+#endif
+    cp_async_commit();
+
+    // Never zero, which would make NaN of a masked column's -inf; NaN must stay.
+    const float scale = max_abs(__uint_as_float(load_shared_4(parked(smem) + Q_SCALE)) * __ldg(p.k_scale + k_row / BLOCK_N * 4 + at.t), 1e-30f);
+    STile s;
+    multiply_qk(smem, s);
+#if MASK
+    apply_mask(p, block, warp_row + at.g, k + 2 * at.t, scale, s);
+#endif
+    if (k + BLOCK_N > full) {
+      const int end = load_shared_4(parked(smem) + LENGTH) - k, diagonal = load_shared_4(parked(smem) + DIAGONAL) - k;
+      int limit[ROWS];
+#pragma unroll
+      for (int i = 0; i < ROWS; i++) limit[i] = min_int(end, diagonal + 8 * i);
+      mask_columns(s, limit);
+    }
+
+    float maximum[ROWS], alpha[ROWS];
+    row_maxima(s, scale, maximum);
+    bool grown = false;
+#pragma unroll
+    for (int i = 0; i < ROWS; i++) {
+      grown |= maximum[i] > m[i] + kSlack;
+      alpha[i] = 1.0f;
+    }
+    if (__any_sync(~0u, grown)) {
+#pragma unroll
+      for (int i = 0; i < ROWS; i++) {
+        const float larger = fmaxf(m[i], maximum[i]);
+        alpha[i] = exp2_approx(m[i] - larger);
+        m[i] = larger;
+        l[i] *= alpha[i];
+      }
+      if (!kFlush) scale_o(o, alpha);
+    }
+    cp_async_wait<0>();
+#if PV == PV_ACC16 || PV == PV_FLUSH16
+    if (p.bf16) convert_v16(smem);
+#endif
+    __syncthreads();  // V's tile is there for all; nobody reads K's tile any more
+    k_row += BLOCK_N;
+    if (k + BLOCK_N < k_end) load_k(p, smem, k_row);
+    cp_async_commit();
+    multiply_pv(smem, s, scale, m, alpha, l, o);
+  }
+  store(p, smem, dots, o, m, l);
+}
