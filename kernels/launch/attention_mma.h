@@ -8,16 +8,35 @@ namespace sage {
 /// Tokens of K that share one entry of k_scale in this family.
 constexpr int kMmaKeyBlock = 64;
 
+/// The instance for a call. Masks and head dim 256 have no variant with fp16 accumulators: they use fp32, no less accurate.
+/// On the f8 path fp32 is fp32+fp32: the two-level sum costs nothing.
+inline std::string attention_mma_instance(const Device& device, const AttnConfig& config, bool mask) {
+  const bool narrow = !mask && config.D != 256;
+  std::string kind = config.bf16 ? "bf16" : "f16";
+  if (config.fp8)
+    kind = narrow && config.accumulator == Accumulator::fp32_fp16 ? "f8_acc16" : "f8";
+  else if (narrow && config.accumulator == Accumulator::fp16)
+    kind = "acc16";
+  else if (narrow && config.accumulator == Accumulator::fp16_fp32)
+    kind = "flush16";
+  const std::string dim = "_d" + std::to_string(config.D);
+  const std::string name = std::string("sage2_mma_") + (mask ? "mask_" : "") + kind + dim;
+  // CUDA before 12.8 cannot compile it.
+  if (kind == "f8_acc16" && !Cubins::get().has(device.arch, name)) return "sage2_mma_f8" + dim;
+  return name;
+}
+
 /// Launch the instance that `config` and the device ask for. Checks nothing that AttnParams already promises.
-inline void launch_attention_mma(Device& device, const AttnParams& params, const AttnConfig& config, CUstream stream) {
-  static const char* const accumulators[] = {"fp32", "fp16", "fp16_fp32", "fp32_fp32", "fp32_fp16"};
-  const std::string name = std::string("sage2_mma_") + (config.fp8 ? "f8_" : "f16_") + (config.bf16 ? "bf16" : "f16") +
-                           "_d" + std::to_string(config.D) + "_" + accumulators[static_cast<int>(config.accumulator)] +
-                           (config.per_warp ? "_warp" : "_thread");
+inline void launch_attention_mma(Device& device, AttnParams params, const AttnConfig& config, CUstream stream) {
+  params.bf16 = config.bf16;
+  params.per_warp = config.per_warp;
+  const int queries = config.D == 256 ? 64 : 128;  // BLOCK_M of sage/mma/config.cuh, as are the bytes below
   Shape shape;
-  shape.grid = grid_of(int64_t(ceil_div(params.Sq, 128)) * params.Hq * params.B, "attention");
+  shape.grid = grid_of(int64_t(ceil_div(params.Sq, queries)) * params.Hq * params.B, "attention");
   shape.block = 128;
-  device.launch(name, shape, stream, params);
+  shape.shared = kMmaKeyBlock * config.D * (config.fp8 ? 2 : 3) + queries * (config.D + 4) + 7 * 128 * 4;
+  shape.dependent = true;
+  device.launch(attention_mma_instance(device, config, params.mask_kind != MASK_NONE), shape, stream, params);
 }
 
 }  // namespace sage

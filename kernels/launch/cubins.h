@@ -76,14 +76,19 @@ class Cubins {
     return found;
   }
 
+  /// Whether this installation has kernel `name` for `arch`.
+  bool has(const std::string& arch, const std::string& name) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return loaded(arch).archive.has(name + ".cubin");
+  }
+
   /// The kernel `name` of `arch`, loaded on first use.
   CUkernel kernel(const std::string& arch, const std::string& name) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    std::unique_ptr<Loaded>& loaded = loaded_[arch];
-    if (!loaded) loaded = std::make_unique<Loaded>(path() / (arch + ".ar"));
-    const auto found = loaded->kernels.find(name);
-    if (found != loaded->kernels.end()) return found->second;
-    const std::vector<char> image = loaded->archive.read(name + ".cubin");
+    Loaded& cubins = loaded(arch);
+    const auto found = cubins.kernels.find(name);
+    if (found != cubins.kernels.end()) return found->second;
+    const std::vector<char> image = cubins.archive.read(name + ".cubin");
     const Driver& driver = Driver::get();
     CUlibrary library = nullptr;
     CUkernel kernel = nullptr;
@@ -91,7 +96,7 @@ class Cubins {
     driver.check(driver.cuLibraryLoadData(&library, image.data(), nullptr, nullptr, 0, nullptr, nullptr, 0),
                  "cuLibraryLoadData" + what);
     driver.check(driver.cuLibraryGetKernel(&kernel, library, name.c_str()), "cuLibraryGetKernel" + what);
-    loaded->kernels.emplace(name, kernel);
+    cubins.kernels.emplace(name, kernel);
     return kernel;
   }
 
@@ -104,6 +109,12 @@ class Cubins {
   std::mutex mutex_;
   std::string folder_;
   std::unordered_map<std::string, std::unique_ptr<Loaded>> loaded_;
+
+  Loaded& loaded(const std::string& arch) {
+    std::unique_ptr<Loaded>& cubins = loaded_[arch];
+    if (!cubins) cubins = std::make_unique<Loaded>(path() / (arch + ".ar"));
+    return *cubins;
+  }
 
   std::filesystem::path path() const {
     if (folder_.empty()) throw Error("no kernels loaded; import the package instead of its library");

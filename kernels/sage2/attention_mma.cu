@@ -28,67 +28,59 @@ extern "C" __global__ void __launch_bounds__(sage::kThreads, HEAD_DIM == 64 ? 3 
   const int warp_row = block.q_tile * BLOCK_M + at.warp * WARP_M;
   const int k_end = p.causal ? min_int(block.k_len, (block.q_tile + 1) * BLOCK_M) : block.k_len;
 
-  const i64 prepared = static_cast<i64>(block.batch) * p.Hkv + block.kv_head;
-  u32 k_row = prepared * p.k_rows + block.k_prepared;  // in 32 bits: k8 has fewer than 2^32 rows
-#if PV >= PV_F8
-  const u8* v_tile = v8_source(p, p.v8 + prepared * HEAD_DIM * p.k_rows + block.k_prepared);
-#else
-  const u16* v_tile = v16_source(p, static_cast<const u16*>(p.v.data) + block.batch * p.v.batch +
-                                        block.kv_head * p.v.head + block.k_first * p.v.token);
-#endif
-
+  // Rows of k8 fit 32 bits: it has fewer than 2^32.
+  const u32 k_row = (static_cast<i64>(block.batch) * p.Hkv + block.kv_head) * p.k_rows + block.k_prepared;
   if (k_end > 0) load_k(p, smem, k_row);
   cp_async_commit();
-  constexpr int Q_SCALE = 0, LENGTH = kThreads * 4, DIAGONAL = 2 * kThreads * 4;
-  store_shared_4(parked(smem) + Q_SCALE, __float_as_uint(quantize_q(p, block, smem, dots) * fabsf(p.scale_log2)));
-  // Columns of this lane's first row that exist, and that the diagonal leaves, counted from the lane's first column.
-  store_shared_4(parked(smem) + LENGTH, block.k_len - 2 * at.t);
-  store_shared_4(parked(smem) + DIAGONAL, p.causal ? warp_row + at.g + 1 - 2 * at.t : 0x7FFFFF00u);
+  park(smem, K_ROW, k_row);
+  park(smem, LENGTH, block.k_len);
+  park(smem, DIAGONAL, p.causal ? warp_row + at.g + 1 : 0x7FFFFF00u);
+  park(smem, FULL, p.causal ? min_int(block.k_len, warp_row + 1) : block.k_len);
+  const u64 v = v_source(p, block);
+  park(smem, V_LOW, v);
+  park(smem, V_HIGH, v >> 32);
+  park(smem, Q_SCALE, __float_as_uint(quantize_q(p, block, smem, dots) * fabsf(p.scale_log2)));
 
   OTile o = {};
   float m[ROWS], l[ROWS];  // running maximum in base 2; this lane's part of the running sum
 #pragma unroll
   for (int i = 0; i < ROWS; i++) m[i] = kLowest, l[i] = 0.0f;
 
-  // Tiles that end here or before need no mask.
-  const int full = p.causal ? min_int(block.k_len, warp_row + 1) : block.k_len;
 #pragma unroll 1
   for (int k = 0; k < k_end; k += BLOCK_N) {
     cp_async_wait<0>();
     __syncthreads();  // K's tile is there for all; nobody reads V's previous tile any more
 #if PV >= PV_F8
-    load_v8(p, smem, v_tile);
-    v_tile += BLOCK_N;
+    load_v8(p, smem, k);
 #else
-    load_v16(p, smem, v_tile, block.k_len - k);
-    v_tile += BLOCK_N * p.v.token;
+    load_v16(p, smem, k);
 #endif
     cp_async_commit();
 
+    const u32 t = recomputed(threadIdx.x) % 4;
+    const float k_scale = __ldg(p.k_scale + (parked(smem, K_ROW) + k) / BLOCK_N * 4 + t);
     // Never zero, which would make NaN of a masked column's -inf; NaN must stay.
-    const float scale = max_abs(__uint_as_float(load_shared_4(parked(smem) + Q_SCALE)) * __ldg(p.k_scale + k_row / BLOCK_N * 4 + at.t), 1e-30f);
+    const float scale = max_abs(__uint_as_float(parked(smem, Q_SCALE)) * k_scale, 1e-30f);
     STile s;
     multiply_qk(smem, s);
 #if MASK
-    apply_mask(p, block, warp_row + at.g, k + 2 * at.t, scale, s);
+    apply_mask(p, block, warp_row + at.g, k + 2 * t, scale, s);
 #endif
-    if (k + BLOCK_N > full) {
-      const int end = load_shared_4(parked(smem) + LENGTH) - k, diagonal = load_shared_4(parked(smem) + DIAGONAL) - k;
+    if (k + BLOCK_N > static_cast<int>(parked(smem, FULL))) {
+      const int column = k + 2 * t, end = parked(smem, LENGTH) - column, diagonal = parked(smem, DIAGONAL) - column;
       int limit[ROWS];
 #pragma unroll
       for (int i = 0; i < ROWS; i++) limit[i] = min_int(end, diagonal + 8 * i);
       mask_columns(s, limit);
     }
 
-    float maximum[ROWS], alpha[ROWS];
+    float maximum[ROWS];
     row_maxima(s, scale, maximum);
     bool grown = false;
 #pragma unroll
-    for (int i = 0; i < ROWS; i++) {
-      grown |= maximum[i] > m[i] + kSlack;
-      alpha[i] = 1.0f;
-    }
+    for (int i = 0; i < ROWS; i++) grown |= maximum[i] > m[i] + kSlack;
     if (__any_sync(~0u, grown)) {
+      float alpha[ROWS];
 #pragma unroll
       for (int i = 0; i < ROWS; i++) {
         const float larger = fmaxf(m[i], maximum[i]);
@@ -96,17 +88,17 @@ extern "C" __global__ void __launch_bounds__(sage::kThreads, HEAD_DIM == 64 ? 3 
         m[i] = larger;
         l[i] *= alpha[i];
       }
-      if (!kFlush) scale_o(o, alpha);
+      scale_o(o, alpha);
     }
+
     cp_async_wait<0>();
 #if PV == PV_ACC16 || PV == PV_FLUSH16
     if (p.bf16) convert_v16(smem);
 #endif
     __syncthreads();  // V's tile is there for all; nobody reads K's tile any more
-    k_row += BLOCK_N;
-    if (k + BLOCK_N < k_end) load_k(p, smem, k_row);
+    if (k + BLOCK_N < k_end) load_k(p, smem, parked(smem, K_ROW) + k + BLOCK_N);
     cp_async_commit();
-    multiply_pv(smem, s, scale, m, alpha, l, o);
+    multiply_pv(smem, s, scale, m, l, o);
   }
   store(p, smem, dots, o, m, l);
 }

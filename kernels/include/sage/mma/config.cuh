@@ -8,24 +8,21 @@
 
 #include "../types.h"
 
-#define PV_F16 0         // fp16 V, float accumulators
-#define PV_BF16 1        // bf16 V and P, float accumulators
-#define PV_ACC16 2       // fp16 V, fp16 accumulators throughout
-#define PV_FLUSH16 3     // fp16 V, fp16 accumulators within a tile, added to float
-#define PV_F8 4          // e4m3 V, accumulated by the matrix unit alone
-#define PV_F8_FLUSH 5    // e4m3 V, float accumulators within a tile, added to float
-#define PV_F8_FLUSH16 6  // e4m3 V, fp16 accumulators within a tile, added to float
+#define PV_F16 0       // fp16 V, float accumulators
+#define PV_BF16 1      // bf16 V and P, float accumulators
+#define PV_ACC16 2     // fp16 V, fp16 accumulators throughout
+#define PV_FLUSH16 3   // fp16 V, fp16 accumulators within a tile, added to float
+#define PV_F8 4        // e4m3 V, float accumulators within a tile, added to float
+#define PV_F8_ACC16 5  // e4m3 V, fp16 accumulators within a tile, added to float
 
 namespace sage {
 
 constexpr int kThreads = 128;
 constexpr int kWarps = kThreads / 32;
 constexpr int BLOCK_N = 64;
-constexpr int WARP_M = HEAD_DIM <= 128 ? 32 : 16;
+constexpr int WARP_M = HEAD_DIM == 256 || MASK ? 16 : 32;
 constexpr int BLOCK_M = kWarps * WARP_M;
 constexpr bool kF8 = PV >= PV_F8;
-// A fresh accumulator for every tile, so that rescaling O and adding the tile is one multiply-add.
-constexpr bool kFlush = PV == PV_FLUSH16 || PV == PV_F8_FLUSH || PV == PV_F8_FLUSH16;
 
 constexpr int MMA_M = 16, MMA_N = 8;
 constexpr int QK_K = 32, PV_K = kF8 ? 32 : 16;
@@ -44,8 +41,18 @@ constexpr int V_SMEM = K_SMEM + K_BYTES;
 constexpr int Q_SMEM = V_SMEM + V_BYTES;
 constexpr int DOT_SMEM = Q_SMEM + Q_BYTES;  // q . k_mean of each row, float
 constexpr int PARK_SMEM = DOT_SMEM + BLOCK_M * 4;
-constexpr int PARKED = 3;  // values that a thread needs once a tile, too few to be worth registers
-constexpr int kSharedBytes = PARK_SMEM + PARKED * kThreads * 4;
+// What a thread needs once a tile waits in shared memory rather than in registers. Offsets of a thread's slots.
+enum Parked : int {
+  Q_SCALE = 0 * kThreads * 4,   // scale of Q times |scale_log2|
+  LENGTH = 1 * kThreads * 4,    // keys
+  DIAGONAL = 2 * kThreads * 4,  // keys that the lane's first row sees: its row + 1 if causal
+  K_ROW = 3 * kThreads * 4,     // first row of k8
+  V_LOW = 4 * kThreads * 4,     // address of this thread's first piece of V
+  V_HIGH = 5 * kThreads * 4,
+  FULL = 6 * kThreads * 4,      // tiles that end here or before need no mask
+  PARKED_BYTES = 7 * kThreads * 4
+};
+constexpr int kSharedBytes = PARK_SMEM + PARKED_BYTES;
 static_assert(WARP_M * HEAD_DIM * 2 * kWarps <= DOT_SMEM, "the output is staged where K, V and Q were");
 
 // log2 of P's largest value: e4m3's largest number on the f8 path.

@@ -14,8 +14,10 @@ SAGE_DEVICE u32 q_fragment(u32 smem, int i, int j) {
   return smem + Q_SMEM + ((at.warp * M_TILES + i) * QK_STEPS + j) * 512 + at.lane * 16;
 }
 
-/// Address of this thread's first parked value; the next are kThreads * 4 bytes apart.
-SAGE_DEVICE u32 parked(u32 smem) { return smem + PARK_SMEM + recomputed(threadIdx.x) * 4; }
+SAGE_DEVICE void park(u32 smem, Parked slot, u32 x) { store_shared_4(smem + PARK_SMEM + threadIdx.x * 4 + slot, x); }
+SAGE_DEVICE u32 parked(u32 smem, Parked slot) {
+  return load_shared_4(smem + PARK_SMEM + recomputed(threadIdx.x) * 4 + slot);
+}
 
 /// Four channels of one row of Q as floats; zero outside the tensor.
 SAGE_DEVICE float4 load_q(const AttnParams& p, const u16* row, int channel, bool inside) {
@@ -84,17 +86,30 @@ SAGE_DEVICE void load_k(const AttnParams& p, u32 smem, u32 row) {
     cp_async_16(smem + K_SMEM + swizzled<HEAD_DIM>(first + i * step, chunk), source + i * kThreads * 16, true);
 }
 
-/// Where this thread starts reading a tile of 16-bit V: rows of head_dim channels, p.v.token apart.
-SAGE_DEVICE const u16* v16_source(const AttnParams& p, const u16* tile) {
+/// Where this thread starts reading V: 16-bit rows of head_dim channels, p.v.token apart, or e4m3 channels of tokens,
+/// p.k_rows apart.
+SAGE_DEVICE u64 v_source(const AttnParams& p, const Position& block) {
+#if PV >= PV_F8
+  constexpr u32 chunks = BLOCK_N / 16;
+  const i64 channel = (static_cast<i64>(block.batch) * p.Hkv + block.kv_head) * HEAD_DIM + threadIdx.x / chunks;
+  return reinterpret_cast<u64>(p.v8 + channel * p.k_rows + block.k_prepared + threadIdx.x % chunks * 16);
+#else
   constexpr u32 chunks = HEAD_DIM / 8;
-  return tile + threadIdx.x / chunks * p.v.token + threadIdx.x % chunks * 8;
+  return reinterpret_cast<u64>(static_cast<const u16*>(p.v.data) + block.batch * p.v.batch + block.kv_head * p.v.head +
+                               static_cast<i64>(block.k_first + threadIdx.x / chunks) * p.v.token +
+                               threadIdx.x % chunks * 8);
+#endif
+}
+SAGE_DEVICE u64 parked_v_source(u32 smem) {
+  return parked(smem, V_LOW) | static_cast<u64>(parked(smem, V_HIGH)) << 32;
 }
 
-/// Start the copy of one tile of 16-bit V of whose BLOCK_N rows `rows` exist; the rest is zero.
-SAGE_DEVICE void load_v16(const AttnParams& p, u32 smem, const u16* source, int rows) {
+/// Start the copy of the tile of 16-bit V from token k on; tokens that do not exist are zero.
+SAGE_DEVICE void load_v16(const AttnParams& p, u32 smem, int k) {
   constexpr int chunks = HEAD_DIM / 8, step = kThreads / chunks;
   const u32 thread = recomputed(threadIdx.x), first = thread / chunks, chunk = thread % chunks;
-  rows = chunk * 8 < p.head_dim ? rows - static_cast<int>(first) : 0;
+  const u16* source = reinterpret_cast<const u16*>(parked_v_source(smem)) + k * p.v.token;
+  const int rows = chunk * 8 < p.head_dim ? static_cast<int>(parked(smem, LENGTH) - k - first) : 0;
 #pragma unroll
   for (int i = 0; i < BLOCK_N / step; i++) {
     cp_async_16(smem + V_SMEM + swizzled<2 * HEAD_DIM>(first + i * step, chunk), source, i * step < rows);
@@ -120,16 +135,11 @@ SAGE_DEVICE void convert_v16(u32 smem) {
   }
 }
 
-/// Where this thread starts reading a tile of e4m3 V: HEAD_DIM channels of BLOCK_N tokens, p.k_rows apart.
-SAGE_DEVICE const u8* v8_source(const AttnParams& p, const u8* tile) {
-  constexpr u32 chunks = BLOCK_N / 16;
-  return tile + threadIdx.x / chunks * p.k_rows + threadIdx.x % chunks * 16;
-}
-
-/// Start the copy of one tile of e4m3 V.
-SAGE_DEVICE void load_v8(const AttnParams& p, u32 smem, const u8* source) {
+/// Start the copy of the tile of e4m3 V from token k on.
+SAGE_DEVICE void load_v8(const AttnParams& p, u32 smem, int k) {
   constexpr int chunks = BLOCK_N / 16, step = kThreads / chunks;
   const u32 thread = recomputed(threadIdx.x), first = thread / chunks, chunk = thread % chunks;
+  const u8* source = reinterpret_cast<const u8*>(parked_v_source(smem)) + k;
 #pragma unroll
   for (int i = 0; i < HEAD_DIM / step; i++) {
     cp_async_16(smem + V_SMEM + swizzled<BLOCK_N>(first + i * step, chunk), source, true);

@@ -47,9 +47,9 @@ SAGE_DEVICE void exponentials(const STile& s, int k, float scale, const float (&
     }
 }
 
-/// O += P V, or O = alpha * O + P V with kFlush.
-SAGE_DEVICE void multiply_pv(u32 smem, const STile& s, float scale, const float (&m)[ROWS], const float (&alpha)[ROWS],
-                             float (&l)[ROWS], OTile& o) {
+/// O += P V, where P = 2^(S - m).
+SAGE_DEVICE void multiply_pv(u32 smem, const STile& s, float scale, const float (&m)[ROWS], float (&l)[ROWS],
+                             OTile& o) {
   float bias[ROWS];
 #pragma unroll
   for (int i = 0; i < ROWS; i++) bias[i] = MASK ? kLog2PMax - m[i] : __fmaf_rn(-kMagic, scale, kLog2PMax - m[i]);
@@ -101,8 +101,8 @@ SAGE_DEVICE void multiply_pv(u32 smem, const STile& s, float scale, const float 
       for (int x = 0; x < 4; x++) {
         const float2 y = Half::unpack(tile[i][x / 2][x % 2]);
         float* z = &o[i][n + x / 2][x % 2 * 2];
-        z[0] = __fmaf_rn(z[0], alpha[2 * i + x % 2], y.x);
-        z[1] = __fmaf_rn(z[1], alpha[2 * i + x % 2], y.y);
+        z[0] += y.x;
+        z[1] += y.y;
       }
   }
 #else
@@ -114,14 +114,11 @@ SAGE_DEVICE void multiply_pv(u32 smem, const STile& s, float scale, const float 
 #pragma unroll
     for (int i = 0; i < M_TILES; i++) {
 #if PV == PV_F8
-      sm89_16x8x32_f32e4m3e4m3(o[i][n], a[0][i], b[0], b[1]);
-      sm89_16x8x32_f32e4m3e4m3(o[i][n], a[1][i], b[2], b[3]);
-#elif PV == PV_F8_FLUSH
       float tile[4] = {};
       sm89_16x8x32_f32e4m3e4m3(tile, a[0][i], b[0], b[1]);
       sm89_16x8x32_f32e4m3e4m3(tile, a[1][i], b[2], b[3]);
 #pragma unroll
-      for (int c = 0; c < 4; c++) o[i][n][c] = __fmaf_rn(o[i][n][c], alpha[2 * i + c / 2], tile[c]);
+      for (int c = 0; c < 4; c++) o[i][n][c] += tile[c];
 #else
       u32 tile[2] = {};
       sm89_16x8x32_f16e4m3e4m3(tile, a[0][i], b[0], b[1]);
@@ -129,8 +126,8 @@ SAGE_DEVICE void multiply_pv(u32 smem, const STile& s, float scale, const float 
 #pragma unroll
       for (int r = 0; r < 2; r++) {
         const float2 y = Half::unpack(tile[r]);
-        o[i][n][2 * r] = __fmaf_rn(o[i][n][2 * r], alpha[2 * i + r], y.x);
-        o[i][n][2 * r + 1] = __fmaf_rn(o[i][n][2 * r + 1], alpha[2 * i + r], y.y);
+        o[i][n][2 * r] += y.x;
+        o[i][n][2 * r + 1] += y.y;
       }
 #endif
     }
