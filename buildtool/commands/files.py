@@ -38,6 +38,11 @@ def write_or_check(root: Path, files: Mapping[str, str], console: Console, *, ch
         raise StaleError(f"out of date: {', '.join(stale)}", f"run `{again}` and commit the result")
 
 
+def stale(root: Path, files: Mapping[str, str]) -> tuple[str, ...]:
+    """The paths among ``files`` (path below ``root`` → text) that hold something else, or are not there."""
+    return tuple(path for path, text in files.items() if _read(root / path) != text)
+
+
 def _read(path: Path) -> str | None:
     try:
         return path.read_bytes().decode("utf-8")

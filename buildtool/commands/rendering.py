@@ -51,10 +51,14 @@ def register(commands: Commands) -> None:
     )
 
 
+def generated_files(root: Path, matrix: Matrix) -> dict[str, str]:
+    """Every committed file that follows from the matrix, by path below the project's root."""
+    return {**rendered_files(matrix, read_sources(root)), SCHEMA.as_posix(): schema_text()}
+
+
 def _render(args: argparse.Namespace, console: Console) -> None:
     root = project_root(args)
-    matrix = matrix_of(args)
-    files = {**rendered_files(matrix, read_sources(root)), SCHEMA.as_posix(): schema_text()}
+    files = generated_files(root, matrix_of(args))
     write_or_check(root, files, console, check=args.check, again="python -m buildtool render")
 
 

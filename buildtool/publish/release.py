@@ -56,16 +56,24 @@ class Obstacle:
     remedy: str
 
 
+def version_of(tag: str) -> str:
+    """The version that a tag belongs to; empty if it is no release tag."""
+    match = _TAG.match(tag)
+    return match["version"] if match else ""
+
+
+def tag_key(tag: str) -> int:
+    """Sort key among the tags of one version: the first release, then its rebuilds in order."""
+    match = _TAG.match(tag)
+    return int(match["build"] or 0) if match else -1
+
+
 def next_tag(version: str, tags: Iterable[str]) -> str:
     """The tag of the next release of ``version``: ``v2.2.0``, then ``v2.2.0-build.1``, ``v2.2.0-build.2`` and so on.
 
     A rebuild is the same source version with new wheels; N counts up from the highest one that exists.
     """
-    builds = [
-        int(match["build"] or 0)
-        for tag in tags
-        if (match := _TAG.match(tag)) is not None and match["version"] == version
-    ]
+    builds = [tag_key(tag) for tag in tags if version_of(tag) == version]
     return f"v{version}-build.{max(builds) + 1}" if builds else f"v{version}"
 
 

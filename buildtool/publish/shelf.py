@@ -1,0 +1,49 @@
+"""The output folder as a release sees it: which wheels count, and why the others do not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from buildtool.make.outbox import report_path
+from buildtool.publish.release import Wheel
+
+
+def read_shelf(folder: Path) -> tuple[dict[str, Wheel], dict[str, str]]:
+    """The verified wheels of ``folder`` by name, and for every other wheel the reason why it does not count."""
+    verified: dict[str, Wheel] = {}
+    refused: dict[str, str] = {}
+    for path in sorted(folder.glob("*.whl")):
+        try:
+            report: Mapping[str, Any] = json.loads(report_path(path).read_bytes())
+            passed, reported, level = bool(report["ok"]), str(report["sha256"]), str(report["level"])
+        except (OSError, ValueError, KeyError, TypeError):
+            refused[path.name] = "it has no readable report beside it"
+            continue
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        if digest != reported.removeprefix("sha256:"):
+            refused[path.name] = "its bytes are not those of its report"
+        elif not passed:
+            refused[path.name] = "its report says that it did not pass"
+        else:
+            verified[path.name] = Wheel(path.name, digest, path.stat().st_size, level)
+    return verified, refused
+
+
+def newest_evidence(results: Path) -> str:
+    """The source digest of the newest passing GPU results in ``results``; empty if there are none."""
+    newest: tuple[str, str] = ("", "")
+    for path in results.glob("gpu_tests-*.json"):
+        try:
+            document = json.loads(path.read_bytes())
+            row = (str(document["taken"]), str(document["source_digest"]))
+            passed = not document["counts"].get("failed") and document["counts"]["passed"] > 0
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+        if passed:
+            newest = max(newest, row)
+    return newest[1]
