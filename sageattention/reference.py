@@ -68,7 +68,8 @@ def quantize_k(k: Tensor, block: int, gran: str, mean: Optional[Tensor] = None) 
     x = k.float() if mean is None else k.float() - mean[:, :, None, :]
     tokens = torch.arange(k.shape[2], device=k.device)
     group = tokens // block
-    return _int8(x, group if gran == "per_warp" else group * 4 + tokens % 8 // 2)
+    # The kernel rounds the exact product (one FMA); float64 holds it.
+    return _int8(x.double(), group if gran == "per_warp" else group * 4 + tokens % 8 // 2)
 
 
 def quantize_q(q: Tensor, warp_rows: int, gran: str) -> Quantized:
@@ -94,9 +95,9 @@ def quantize_v(v: Tensor, v_max: float, mean: Optional[Tensor] = None) -> Quanti
 
 def _int8(x: Tensor, group: Tensor) -> Quantized:
     groups = int(group.max()) + 1 if group.numel() else 0
-    amax = x.new_zeros((*x.shape[:2], groups))
+    amax = x.new_zeros((*x.shape[:2], groups), dtype=torch.float32)
     if x.numel():
-        amax = amax.scatter_reduce(2, group.expand(*x.shape[:2], -1), x.abs().amax(3), "amax")
+        amax = amax.scatter_reduce(2, group.expand(*x.shape[:2], -1), x.abs().amax(3).float(), "amax")
     scale, inverse = _scales(amax, 127.0)
     values = torch.nan_to_num(x * inverse[..., group][..., None]).round().clamp(-128, 127).to(torch.int8)
     return Quantized(values, scale, group)
