@@ -5,8 +5,9 @@
 
 #include <cuda.h>
 
-#include <stdexcept>
 #include <string>
+
+#include "error.h"
 
 #ifdef _WIN32
 #ifndef NOMINMAX
@@ -18,11 +19,6 @@
 #endif
 
 namespace sage {
-
-/// What went wrong, where, and what to do; torch turns it into a RuntimeError.
-struct Error : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
 
 /// The driver functions used here, resolved once from the installed driver.
 class Driver {
