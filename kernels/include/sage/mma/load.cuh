@@ -109,7 +109,8 @@ SAGE_DEVICE void load_v16(const AttnParams& p, u32 smem, int k) {
   constexpr int chunks = HEAD_DIM / 8, step = kThreads / chunks;
   const u32 thread = recomputed(threadIdx.x), first = thread / chunks, chunk = thread % chunks;
   const u16* source = reinterpret_cast<const u16*>(parked_v_source(smem)) + k * p.v.token;
-  const int rows = chunk * 8 < p.head_dim ? static_cast<int>(parked(smem, LENGTH) - k - first) : 0;
+  const int left = static_cast<int>(parked(smem, LENGTH) - k - first);  // by all lanes: not inside the choice below
+  const int rows = chunk * 8 < p.head_dim ? left : 0;
 #pragma unroll
   for (int i = 0; i < BLOCK_N / step; i++) {
     cp_async_16(smem + V_SMEM + swizzled<2 * HEAD_DIM>(first + i * step, chunk), source, i * step < rows);
