@@ -14,6 +14,7 @@ from buildtool.make.toolchain import TorchTree
 from buildtool.plan.cells import Cell
 from buildtool.plan.instances import parse_instances
 from buildtool.prove.audit import AuditWheel
+from buildtool.prove.package import PACKAGE, families
 from buildtool.prove.sbom import render_sbom, sbom_path
 from buildtool.prove.symbols import cached_index, known_indexes
 from buildtool.prove.trial import EnvironmentTrial
@@ -28,6 +29,11 @@ def symbol_cache(store: Store) -> Path:
     return store.root / "symbols"
 
 
+def families_of(project: Path, cell: Cell) -> Mapping[str, tuple[str, ...]]:
+    """What the package's dispatch may ask for; only sageattention has more than one path."""
+    return families(project, cell.combo.cuda) if cell.combo.package == PACKAGE else {}
+
+
 def gate_of(project: Path, store: Store, runner: Runner, level: Depth) -> Gate:
     """The gate of ``build``: every static check with the symbols of the cell's own torch, then the import."""
 
@@ -37,7 +43,17 @@ def gate_of(project: Path, store: Store, runner: Runner, level: Depth) -> Gate:
         others = known_indexes(symbol_cache(store))
         trial = None if level == "static" else EnvironmentTrial(runner, store, torch)
         audit = AuditWheel(runner)
-        report = verify_wheel(wheel, cell, instances, level, symbols=symbols, others=others, trial=trial, audit=audit)
+        report = verify_wheel(
+            wheel,
+            cell,
+            instances,
+            level,
+            symbols=symbols,
+            others=others,
+            families=families_of(project, cell),
+            trial=trial,
+            audit=audit,
+        )
         errors = [finding for finding in report.findings if finding.level == "error"]
         problems = tuple(str(finding) for finding in errors if finding.code not in SKIPPED)
         undone = "; ".join(str(finding) for finding in errors if finding.code in SKIPPED)

@@ -14,7 +14,7 @@ from buildtool.errors import PublishError, ToolchainError
 from buildtool.make.interpreters import find_uv
 from buildtool.make.runner import Processes
 from buildtool.make.store import Store, default_root
-from buildtool.publish.causes import load_causes
+from buildtool.prove.package import load_causes
 from buildtool.publish.clients import provide_clients
 from buildtool.publish.dist import read_dist
 from buildtool.publish.index import MANIFEST, Hosting, render_indexes, render_manifest

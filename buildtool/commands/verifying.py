@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from buildtool.commands.building import instances_of, workshop
-from buildtool.commands.gate import symbol_cache
+from buildtool.commands.gate import families_of, symbol_cache
 from buildtool.commands.planning import matrix_of
 from buildtool.commands.registry import Commands
 from buildtool.console import Console
@@ -79,6 +79,7 @@ def _one(
         args.level,
         symbols=_symbols(cell, torch, store, console),
         others=known_indexes(symbol_cache(store)),
+        families=families_of(shop.project, cell),
         trial=EnvironmentTrial(Processes(console.detail), store, torch, full_torch=args.full_torch),
         audit=AuditWheel(Processes(console.detail)),
     )
@@ -116,7 +117,7 @@ def _show(report: Report, console: Console) -> None:
     how = f", {report.trial.torch}" if report.trial else ""
     console.result(f"{'ok' if report.ok else 'NOT OK'}  {report.wheel}  ({report.level}{how})")
     for finding in report.findings:
-        console.result(f"  {finding}")
+        (console.detail if finding.level == "note" else console.result)(f"  {finding}")
     for row in report.resources:
         console.detail(
             f"  {row.arch}: {row.kernels} kernels, {row.code_bytes} bytes of code; at most {row.max_registers} "

@@ -148,6 +148,7 @@ _TABLE: dict[str, Kind] = {
     "cubin.duplicate": Kind("error", _REBUILD),
     "cubin.missing": Kind("error", "compile the missing instances, or take them out of instances.toml"),
     "cubin.extra": Kind("error", "remove it: nothing in this wheel can ask for it"),
+    "cubin.dispatch": Kind("error", "add the architecture to the family in instances.toml, or take the path off it"),
     "cubin.ptx": Kind("error", "compile with --gpu-architecture=sm_NN, not compute_NN"),
     "cubin.fatbin": Kind("error", "store the plain cubin"),
     "cubin.malformed": Kind("error", _REBUILD),
@@ -164,7 +165,7 @@ _TABLE: dict[str, Kind] = {
     "cubin.debug": Kind("error", "compile without --lineinfo and -G for wheels"),
     "cubin.build-path": Kind("error", "give NVRTC relative source names"),
     "cubin.shared-memory": Kind("error", "ask for more than 48 KiB as dynamic shared memory"),
-    "cubin.spills": Kind("warning", "lower the register pressure of the kernel, or accept the cost knowingly"),
+    "cubin.spills": Kind("note", "lower the register pressure of the kernel, or accept the cost knowingly"),
     # SBOM
     "sbom.missing": Kind("error", _BACKEND),
     "sbom.malformed": Kind("error", _BACKEND),

@@ -31,6 +31,7 @@ RULES: tuple[Rule, ...] = (
     binding.check_binding,
     device.check_archives,
     device.check_set,
+    device.check_dispatch,
     device.check_images,
     sbom.check_sbom,
 )
@@ -123,13 +124,15 @@ def verify_wheel(
     *,
     symbols: SymbolIndex | None = None,
     others: Mapping[str, SymbolIndex] | None = None,
+    families: Mapping[str, tuple[str, ...]] | None = None,
     trial: Trial | None = None,
     audit: Audit | None = None,
     filename: str | None = None,
 ) -> Report:
     """Verify one wheel file.
 
-    ``symbols`` are the exports of the cell's exact torch, ``others`` those of further torch versions to report on.
+    ``symbols`` are the exports of the cell's exact torch, ``others`` those of further torch versions to report on,
+    ``families`` what the package's dispatch table may ask each architecture for.
     ``trial`` is needed for the levels ``import`` and ``gpu``; it runs only if the bytes are without errors.
     ``filename`` is the name to judge if the file still has a staging name. Raises VerificationError only if the file
     cannot be opened or a level cannot be carried out; whatever is wrong with the wheel is a finding.
@@ -141,7 +144,9 @@ def verify_wheel(
         data = path.read_bytes()
     except OSError as error:
         raise VerificationError(f"cannot read {path}: {error.strerror or error}", "name an existing wheel") from error
-    report = verify_bytes(filename or path.name, data, cell, instances, symbols=symbols, others=others)
+    report = verify_bytes(
+        filename or path.name, data, cell, instances, symbols=symbols, others=others, families=families
+    )
     if audit is not None and report.ok:
         report = replace(report, findings=(*report.findings, *audit(path, cell)))
     seconds = {"static": time.perf_counter() - started}
@@ -161,10 +166,11 @@ def verify_bytes(
     *,
     symbols: SymbolIndex | None = None,
     others: Mapping[str, SymbolIndex] | None = None,
+    families: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Report:
     """The static level, as a pure function of the wheel's bytes and what is expected of them."""
     facts = gather(filename, data)
-    expected = Expectation(cell, None if instances is None else tuple(instances), symbols)
+    expected = Expectation(cell, None if instances is None else tuple(instances), symbols, families or {})
     found = {finding: None for rule in RULES for finding in rule(facts, expected)}
     return Report(
         wheel=filename,

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from buildtool.publish.causes import Cause
+from buildtool.prove.package import Cause
 
 TEMPLATE = Path(__file__).with_name("page.html")
 _MARK = "@DATA@"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from buildtool.plan.cells import Cell
 from buildtool.plan.instances import Instance
@@ -21,6 +21,8 @@ class Expectation:
     """The project's instances; None compares the cubins with the wheel's own record instead."""
     symbols: SymbolIndex | None
     """Exports of the exact torch; None leaves the binding's undefined symbols unchecked."""
+    families: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Architecture → kernel families that the dispatch table may ask its cubins for."""
 
 
 Rule = Callable[[Facts, Expectation], Iterator[Finding]]

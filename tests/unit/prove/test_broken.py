@@ -398,13 +398,24 @@ def test_a_manylinux_claim_must_hold(version: str, library_name: str, code: str)
     assert judge(native).findings == ()
 
 
-def test_spills_are_a_warning_only() -> None:
+def test_spills_are_a_note_only() -> None:
     wheel = s.wheel()
     image("sm_80", s.cubin("spill", "sm_80").replace(b"spill\0", b"spill\0"))(wheel)
     report = judge(wheel)
     assert {f.code for f in report.findings} == {"cubin.spills", "cubin.entry"}
-    assert [f.level for f in report.findings if f.code == "cubin.spills"] == ["warning"]
+    assert [f.level for f in report.findings if f.code == "cubin.spills"] == ["note"]
     assert next(row for row in report.resources if row.arch == "sm_80").max_stack == 128
+
+
+def test_dispatch_finds_what_it_may_choose() -> None:
+    wheel = s.wheel()
+    wanted = {"sm_80": ("tiny",), "sm_90a": ("tiny", "other"), "sm_120a": ("tiny", "tiny_d128"), "sm_89": ("x",)}
+    report = verify_bytes(wheel.filename, wheel.build(), wheel.cell, None, symbols=s.symbols(), families=wanted)
+    assert [(f.code, f.where) for f in report.findings] == [
+        ("cubin.dispatch", "sm_120a.ar"),
+        ("cubin.dispatch", "sm_90a.ar"),
+    ]
+    assert "other" in report.findings[1].expected
 
 
 def test_a_cuda_version_cannot_make_every_architecture() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from buildtool.errors import ConfigError, PublishError
 from buildtool.plan.cells import Cell
-from buildtool.publish.causes import load_causes
+from buildtool.prove.package import load_causes
 from buildtool.publish.dist import PublishedWheel, channel_of, read_dist
 from buildtool.publish.index import MANIFEST, Hosting, render_indexes, render_manifest
 from buildtool.publish.page import render_page, system_of
