@@ -15,11 +15,12 @@ from packaging.requirements import Requirement
 
 from buildtool.commands.gate import provenance_of
 from buildtool.errors import BuildToolError, ConfigError, Fault, UsageError
-from buildtool.make import assemble, native, nvrtc, stage, wheel
+from buildtool.make import assemble, native, nvrtc, parts, stage, wheel
 from buildtool.make.runner import Processes
 from buildtool.make.schedule import work_of
 from buildtool.make.store import Store, default_root
 from buildtool.make.toolchain import Installed
+from buildtool.make.workshop import Workshop
 from buildtool.plan.cells import BuildPlan, Cell
 from buildtool.plan.instances import parse_instances
 from buildtool.plan.matrix import Matrix, load_matrix
@@ -36,7 +37,7 @@ def run(request: dict[str, Any], tree: Path) -> str:
     package = stage.Package(cell.combo.package, Path(os.path.relpath(tree, project)))
     instances = parse_instances((project / "kernels" / "instances.toml").read_text("utf-8"))
     runner = Processes()
-    shop = native.Workshop(
+    shop = Workshop(
         project=project,
         packages={package.name: package},
         store=Store(default_root()),
@@ -51,8 +52,8 @@ def run(request: dict[str, Any], tree: Path) -> str:
     with tempfile.TemporaryDirectory(prefix="buildtool-") as name:
         folder = Path(name)
         kernels = stage.snapshot_kernels(project, folder)
-        made, bindings = native.make_parts(work, shop, kernels)
-        ready, library = native.parts_of(cell, work.kernels_of[0], made, bindings[work.binding_of[0]])
+        made, bindings = parts.make_parts(work, shop, kernels)
+        ready, library = parts.parts_of(cell, work.kernels_of[0], made, bindings[work.binding_of[0]])
         composition = native.compose(cell, ready, library, shop, kernels, folder / "cell")
         finished = (_editable if request["kind"] == "editable" else _wheel)(composition, shop, tree, folder)
         return _deliver(finished, Path(request["folder"]), settings.get("build-tag", cell.build_tag), cell)
@@ -86,12 +87,12 @@ def pinned_cell(matrix: Matrix, text: str, python: str, platform: str) -> Cell:
     )
 
 
-def _wheel(made: native.Composition, shop: native.Workshop, tree: Path, folder: Path) -> Path:
+def _wheel(made: native.Composition, shop: Workshop, tree: Path, folder: Path) -> Path:
     del tree
     return native.write_wheel(made, shop, folder / "out")
 
 
-def _editable(made: native.Composition, shop: native.Workshop, tree: Path, folder: Path) -> Path:
+def _editable(made: native.Composition, shop: Workshop, tree: Path, folder: Path) -> Path:
     """Exchange ``_native/`` in the tree for the new one, and let hatchling write the wheel that points there."""
     from hatchling.builders.wheel import WheelBuilder  # noqa: PLC0415
 

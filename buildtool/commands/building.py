@@ -18,13 +18,15 @@ from buildtool.commands.registry import Commands, project_root
 from buildtool.console import Console
 from buildtool.errors import BuildToolError, ToolchainError, UsageError
 from buildtool.make import cubins as device
-from buildtool.make import locks, native, nvrtc
+from buildtool.make import locks, native, nvrtc, parts
+from buildtool.make.estimate import estimate
 from buildtool.make.interpreters import find_uv
 from buildtool.make.runner import Processes
-from buildtool.make.schedule import Work, work_of
+from buildtool.make.schedule import work_of
 from buildtool.make.stage import Package
 from buildtool.make.store import Store, default_root
 from buildtool.make.toolchain import Toolchains
+from buildtool.make.workshop import Workshop
 from buildtool.plan.cells import BuildPlan
 from buildtool.plan.faults import nearest
 from buildtool.plan.instances import Instance, parse_instances
@@ -68,7 +70,7 @@ def _build(args: argparse.Namespace, console: Console) -> int:
     shop = workshop(args, console, matrix)
     if args.builder == "cibuildwheel":
         raise UsageError("the cibuildwheel builder is not available on this machine", "use --builder native")
-    console.info(_preview(work, shop))
+    console.info(str(estimate(work, shop, args.out.absolute())))
     if args.dry_run:
         return 0
     started = time.monotonic()
@@ -147,7 +149,7 @@ def _compile(args: argparse.Namespace, console: Console) -> list[device.Cubin]:
     if only := getattr(args, "arch", None):
         plan = _restricted(plan, only)
     shop = workshop(args, console, matrix)
-    made = native.make_cubins(work_of(plan, instances), shop)
+    made = parts.make_cubins(work_of(plan, instances), shop)
     errors = [part for part in made.values() if isinstance(part, BuildToolError)]
     for error in dict.fromkeys(errors):
         console.error(error.message, error.hint)
@@ -218,13 +220,13 @@ def _buildable(matrix: Matrix, words: list[str]) -> BuildPlan:
     return make_plan(matrix, combos)
 
 
-def workshop(args: argparse.Namespace, console: Console, matrix: Matrix) -> native.Workshop:
+def workshop(args: argparse.Namespace, console: Console, matrix: Matrix) -> Workshop:
     """Everything that building in this project works with, as the command line asks."""
     project = project_root(args)
     runner = Processes(console.detail)
     store = Store(default_root())
     packages = {name: Package(name, Path(facts.pyproject).parent) for name, facts in matrix.facts.package.items()}
-    return native.Workshop(
+    return Workshop(
         project=project,
         packages=packages,
         store=store,
@@ -233,15 +235,6 @@ def workshop(args: argparse.Namespace, console: Console, matrix: Matrix) -> nati
         jobs=getattr(args, "jobs", None) or nvrtc.workers(),
         lineinfo=getattr(args, "lineinfo", False),
         say=console.info,
-    )
-
-
-def _preview(work: Work, shop: native.Workshop) -> str:
-    cached = native.count_cached(work, shop)
-    return (
-        f"{len(work.plan.cells)} wheels from {len(work.kernels)} cubins ({cached} cached) "
-        f"and {len(work.bindings)} bindings, "
-        f"{shop.jobs} compilers at a time"
     )
 
 

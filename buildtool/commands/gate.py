@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from buildtool.errors import ToolchainError
-from buildtool.make.native import Gate, Provenance, Verdict
 from buildtool.make.runner import Runner
 from buildtool.make.stage import Package
 from buildtool.make.store import Store
 from buildtool.make.toolchain import TorchTree
+from buildtool.make.workshop import Gate, Provenance, Verdict
 from buildtool.plan.cells import Cell
 from buildtool.plan.instances import parse_instances
 from buildtool.prove.audit import AuditWheel

@@ -16,11 +16,12 @@ from buildtool.commands.registry import Commands
 from buildtool.console import Console
 from buildtool.errors import ToolchainError, VerificationError
 from buildtool.make import native
-from buildtool.make.native import Verdict
+from buildtool.make.parts import torch_tree
 from buildtool.make.runner import Processes
 from buildtool.make.schedule import work_of
 from buildtool.make.store import Store, default_root
 from buildtool.make.toolchain import TorchTree
+from buildtool.make.workshop import Verdict, Workshop
 from buildtool.plan.cells import BuildPlan, Cell
 from buildtool.plan.instances import Instance
 from buildtool.plan.matrix import Matrix
@@ -71,7 +72,7 @@ def _one(
 ) -> Report:
     cell = cell_of_wheel(matrix, wheel.name)
     shop = workshop(args, console, matrix)
-    torch = partial(native.torch_tree, cell, shop)
+    torch = partial(torch_tree, cell, shop)
     report = verify_wheel(
         wheel,
         cell,
@@ -103,7 +104,7 @@ def _symbols(cell: Cell, torch: Callable[[], TorchTree], store: Store, console: 
         return None
 
 
-def _build_again(cell: Cell, shop: native.Workshop, instances: tuple[Instance, ...], folder: Path) -> Path:
+def _build_again(cell: Cell, shop: Workshop, instances: tuple[Instance, ...], folder: Path) -> Path:
     """The same cell from the same sources, with caches of its own."""
     apart = replace(shop, store=Store(folder / "cache"))
     work = work_of(BuildPlan((cell,)), instances)

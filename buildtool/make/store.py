@@ -66,16 +66,18 @@ class Store:
         ``sizes_only`` compares sizes instead of hashes, for trees of gigabytes whose content was checked on the way in.
         """
         path = self.path(kind, key)
-        try:
-            if self._whole(path, sizes_only=sizes_only):
-                return path
-        except FileNotFoundError:
-            if not path.exists():
-                return None
-        except (ValueError, KeyError, TypeError, AttributeError):
-            pass  # the seal itself is damaged
-        except OSError as error:
-            raise self._failed("read", path, error) from error
+        # Twice, because another build may publish the entry, or repair it, between a look inside and the verdict.
+        for _ in range(2):
+            try:
+                if self._whole(path, sizes_only=sizes_only):
+                    return path
+            except FileNotFoundError:
+                if not path.exists():
+                    return None
+            except (ValueError, KeyError, TypeError, AttributeError):
+                pass  # the seal itself is damaged
+            except OSError as error:
+                raise self._failed("read", path, error) from error
         self._discard(path)
         return None
 

@@ -22,12 +22,13 @@ from typing import Any, cast
 
 import hatchling.builders.wheel  # noqa: F401 - so that forked builds have it already
 
-from buildtool.make import native, outbox
+from buildtool.make import native, outbox, parts
 from buildtool.make.runner import Result
 from buildtool.make.schedule import work_of
 from buildtool.make.stage import Package
 from buildtool.make.store import Store, file_digest
 from buildtool.make.toolchain import TorchTree
+from buildtool.make.workshop import CellResult, Verdict, Workshop
 from buildtool.plan.cells import BuildPlan, Cell, Combo, Pins
 from buildtool.plan.instances import parse_instances
 
@@ -162,12 +163,12 @@ class Played:
         pass
 
 
-def gate(wheel: Path, cell: Cell, torch: Callable[[], TorchTree]) -> native.Verdict:
+def gate(wheel: Path, cell: Cell, torch: Callable[[], TorchTree]) -> Verdict:
     """Passes a wheel that is a whole zip."""
     del cell, torch
     with zipfile.ZipFile(wheel) as archive:
         bad = archive.testzip()
-    return native.Verdict(bad is None, {"sha256": file_digest(wheel)}, (f"{bad} is damaged",) if bad else ())
+    return Verdict(bad is None, {"sha256": file_digest(wheel)}, (f"{bad} is damaged",) if bad else ())
 
 
 @dataclass(frozen=True)
@@ -184,10 +185,10 @@ class Site:
     def cache(self) -> Path:
         return self.root / "cache"
 
-    def build(self, pythons: Sequence[str] = ("3.12",), refuse: str = "") -> tuple[native.CellResult, ...]:
+    def build(self, pythons: Sequence[str] = ("3.12",), refuse: str = "") -> tuple[CellResult, ...]:
         plan = BuildPlan(tuple(cell(python) for python in pythons))
         project = self.root / "project"
-        shop = native.Workshop(
+        shop = Workshop(
             project=project,
             packages={"tiny": Package("tiny", Path())},
             store=Store(self.cache),
@@ -302,5 +303,5 @@ def with_limit(site: Site, limit: int) -> int:
 def prepare(monkeypatch: Any) -> None:
     """Give the tiny cells a lock and a uv."""
     lock = "".join(f"{pin} \\\n    --hash=sha256:aa\n" for pin in PINS.all())
-    monkeypatch.setattr(native, "read_lock", lambda _cell: lock)
+    monkeypatch.setattr(parts, "read_lock", lambda _cell: lock)
     monkeypatch.setattr("buildtool.make.toolchain.find_uv", lambda: Path("uv"))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from buildtool.make.store import Store
 from tests.integration import faults
 from tests.integration.faults import Site
 
@@ -166,3 +167,23 @@ def test_a_cache_that_holds_everything_may_be_read_only(site: Site, good: dict[s
 def test_threads_end_with_the_build(site: Site) -> None:
     site.build()
     assert [t for t in threading.enumerate() if t is not threading.main_thread()] == []
+
+
+def test_an_entry_that_many_want_at_once_is_never_taken_for_damaged(tmp_path: Path) -> None:
+    def fill(folder: Path) -> None:
+        (folder / "data").write_bytes(b"x")
+
+    store = Store(tmp_path)
+    for number in range(40):
+        pids = []
+        for _ in range(6):
+            pid = os.fork()
+            if pid == 0:
+                code = 1
+                try:
+                    entry, _ = store.fetch("kind", f"{number:04}", fill)
+                    code = (entry / "data").read_bytes() != b"x"
+                finally:
+                    os._exit(code)
+            pids.append(pid)
+        assert [os.waitpid(pid, 0)[1] for pid in pids] == [0] * 6
