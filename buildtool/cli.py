@@ -8,11 +8,11 @@ from pathlib import Path
 from types import ModuleType
 
 from buildtool import errors
-from buildtool.commands import building, indexing, planning, release, rendering, verifying, watch
+from buildtool.commands import building, doctor, indexing, planning, release, rendering, verifying, watch
 from buildtool.commands.registry import Commands
 from buildtool.console import Console
 
-COMMANDS: tuple[ModuleType, ...] = (planning, building, verifying, rendering, indexing, watch, release)
+COMMANDS: tuple[ModuleType, ...] = (planning, building, verifying, rendering, indexing, doctor, watch, release)
 """The command modules, in the order in which ``--help`` shows them."""
 
 INTERRUPTED = 130
