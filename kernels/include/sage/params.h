@@ -59,6 +59,21 @@ struct AttnParams {
   int* counter;          ///< one int, 0 once the kernels before have finished: for blocks that claim their tiles
 };
 
+/// Consumer warpgroups of a sage2_wgmma kernel, 64 query rows each, by [D == 128][PV accumulates in f16]; and its dynamic
+/// shared memory: all that a block of sm_90 may have.
+constexpr int kWgmmaConsumers[2][2] = {{2, 3}, {2, 2}};
+constexpr int kWgmmaShared = 227 * 1024;
+
+/// Arguments of the sage2_wgmma kernels.
+struct AttnWgmmaParams {
+  AttnParams attn;
+  int bf16;        ///< 1: q and out are bfloat16; 0: half
+  int per_warp;    ///< 1: one scale of Q for the 16 rows of a warp; 0: one for each pair (g, g + 8) of them
+  int row_tiles;   ///< tiles of query rows to a head
+  int head_group;  ///< heads taken together, so that their K and V stay in L2
+  int tiles;       ///< B * Hq * row_tiles
+};
+
 /// Arguments of sage2_quant_k: K to int8. The exact definition is in sage2/quant_k.cu.
 struct QuantKParams {
   Rows k;

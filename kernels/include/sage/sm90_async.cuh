@@ -1,0 +1,87 @@
+// Asynchronous copies and the barriers around them on sm_90: mbarrier, TMA, setmaxnreg.
+// PTX ISA 9.7.13.15 (mbarrier), 9.7.9.27 (bulk and tensor copies), 9.7.19.5 (setmaxnreg).
+#pragma once
+#include "types.h"
+
+namespace sage {
+
+// A CUtensorMap as the kernel sees it: opaque, passed as a __grid_constant__ parameter.
+struct alignas(64) TensorMap {
+  u64 opaque[16];
+};
+
+SAGE_DEVICE void mbarrier_init(u32 barrier_smem, u32 arrivals) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier_smem), "r"(arrivals) : "memory");
+}
+
+// Makes initialised barriers visible to the asynchronous proxy.
+SAGE_DEVICE void mbarrier_init_fence() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
+
+SAGE_DEVICE void mbarrier_arrive(u32 barrier_smem) {
+  asm volatile("{ .reg .b64 state; mbarrier.arrive.shared::cta.b64 state, [%0]; }" ::"r"(barrier_smem) : "memory");
+}
+
+// Arrives and makes the phase wait for `bytes` more of asynchronous copies.
+SAGE_DEVICE void mbarrier_arrive_expect(u32 barrier_smem, u32 bytes) {
+  asm volatile("{ .reg .b64 state; mbarrier.arrive.expect_tx.shared::cta.b64 state, [%0], %1; }" ::"r"(barrier_smem),
+               "r"(bytes)
+               : "memory");
+}
+
+SAGE_DEVICE bool mbarrier_try_wait(u32 barrier_smem, u32 parity) {
+  u32 done;
+  asm volatile(
+      "{ .reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; selp.b32 %0, 1, 0, p; }"
+      : "=r"(done)
+      : "r"(barrier_smem), "r"(parity)
+      : "memory");
+  return done != 0;
+}
+
+// Waits until the phase with this parity is complete. With SAGE_SPIN_LIMIT a barrier that never completes traps.
+SAGE_DEVICE void mbarrier_wait(u32 barrier_smem, u32 parity) {
+#ifdef SAGE_SPIN_LIMIT
+  for (u32 spins = 0; !mbarrier_try_wait(barrier_smem, parity);) {
+    if (++spins > SAGE_SPIN_LIMIT) asm volatile("trap;");
+  }
+#else
+  while (!mbarrier_try_wait(barrier_smem, parity)) {
+  }
+#endif
+}
+
+// Orders this thread's ordinary writes to shared memory before later asynchronous reads (wgmma, TMA).
+SAGE_DEVICE void fence_async_shared() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
+SAGE_DEVICE void tma_prefetch(const TensorMap& map) {
+  asm volatile("prefetch.tensormap [%0];" ::"l"((u64)&map) : "memory");
+}
+
+// Copies the box of a three-dimensional map that starts at (x, y, z), x innermost; completes on the barrier.
+SAGE_DEVICE void tma_load_3d(u32 destination_smem, const TensorMap& map, u32 barrier_smem, int x, int y, int z) {
+  asm volatile(
+      "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];"
+      ::"r"(destination_smem), "l"((u64)&map), "r"(barrier_smem), "r"(x), "r"(y), "r"(z)
+      : "memory");
+}
+
+// Copies `bytes` (a multiple of 16, both ends 16-byte aligned); completes on the barrier.
+SAGE_DEVICE void bulk_load(u32 destination_smem, const void* source_gmem, u32 bytes, u32 barrier_smem) {
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
+                   destination_smem),
+               "l"(source_gmem), "r"(bytes), "r"(barrier_smem)
+               : "memory");
+}
+
+// Executed by every warp of a warpgroup. Increasing waits until another warpgroup has given registers back.
+template <int REGISTERS>
+SAGE_DEVICE void setmaxnreg_increase() {
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(REGISTERS));
+}
+
+template <int REGISTERS>
+SAGE_DEVICE void setmaxnreg_decrease() {
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(REGISTERS));
+}
+
+}  // namespace sage
