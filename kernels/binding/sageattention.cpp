@@ -262,7 +262,7 @@ std::tuple<Tensor, Tensor> run(const Tensor& q_tensor, const View& q, const View
   kp.cu = params.cu_k;
   kp.rows = k_rows;
   kp.B = params.B, kp.H = params.Hkv, kp.S = params.Sk, kp.head_dim = static_cast<int>(k.D);
-  kp.block = block, kp.per_warp = choice.per_warp, kp.smooth = choice.smooth_k, kp.aligned = k.aligned();
+  kp.block = block, kp.per_warp = choice.per_warp, kp.smooth = choice.smooth_k;
   kp.counter = params.counter = space.at<int>(counter);
   sage::launch_quant_k(place.device, kp, D, bf16, place.stream);
   params.k8 = kp.k8, params.k_scale = kp.scale, params.k_mean = choice.smooth_k ? kp.mean : nullptr;
@@ -275,7 +275,7 @@ std::tuple<Tensor, Tensor> run(const Tensor& q_tensor, const View& q, const View
     vp.cu = params.cu_k;
     vp.rows = k_rows;
     vp.B = params.B, vp.H = params.Hkv, vp.S = params.Sk, vp.head_dim = static_cast<int>(v.D), vp.D = D;
-    vp.smooth = mean_of_v, vp.aligned = v.aligned(), vp.vmax = choice.vmax;
+    vp.smooth = mean_of_v, vp.vmax = choice.vmax;
     sage::launch_quant_v(place.device, vp, plan_v, bf16, true, place.stream);
     params.v8 = vp.v8, params.v_scale = vp.scale;
   }
@@ -355,7 +355,7 @@ std::tuple<Tensor, Tensor, Tensor> quantize_k(const Tensor& k, int64_t layout, i
   p.k = x.rows();
   p.k8 = k8.mutable_data_ptr<int8_t>(), p.scale = scale.mutable_data_ptr<float>(), p.mean = mean.mutable_data_ptr<float>();
   p.B = static_cast<int>(x.B), p.H = static_cast<int>(x.H), p.S = static_cast<int>(x.S), p.head_dim = static_cast<int>(x.D);
-  p.block = static_cast<int>(block), p.smooth = smooth, p.aligned = x.aligned();
+  p.block = static_cast<int>(block), p.smooth = smooth;
   sage::launch_quant_k(place.device, p, D, is_bf16(k), place.stream);
   return {k8, scale, mean};
 }
@@ -381,7 +381,7 @@ std::tuple<Tensor, Tensor, Tensor> quantize_v(const Tensor& v, int64_t layout, d
   p.scale = scale.mutable_data_ptr<float>(), p.mean = mean.mutable_data_ptr<float>();
   p.partial = plan.partial ? partial.mutable_data_ptr<float>() : nullptr;
   p.B = static_cast<int>(x.B), p.H = static_cast<int>(x.H), p.S = static_cast<int>(x.S), p.head_dim = static_cast<int>(x.D);
-  p.D = D, p.smooth = smooth, p.aligned = x.aligned(), p.vmax = static_cast<float>(vmax);
+  p.D = D, p.smooth = smooth, p.vmax = static_cast<float>(vmax);
   sage::launch_quant_v(place.device, p, plan, is_bf16(v), false, place.stream);
   return {v8, scale, mean};
 }

@@ -58,7 +58,7 @@ inline void launch_quant_v(Device& device, QuantVParams params, const QuantVPlan
   shape.grid = grid_of(int64_t(params.B) * params.H * (params.D / 32) * plan.chunks, "quantizing V");
   shape.block = static_cast<unsigned>(plan.threads);
   shape.dependent = dependent;
-  shape.shared = plan.threads * 256 + (params.smooth ? 128 * 32 * 4 : 0);  // staged tokens; samples of 32 channels
+  shape.shared = plan.threads * 256 + (params.smooth ? 64 * 32 * 4 : 0);  // staged tokens; sums of samples
   if (plan.fused) {
     shape.cluster = static_cast<unsigned>(plan.chunks);
     device.launch("sage2_quant_v_fused_" + dtype_name(bf16), shape, stream, params);

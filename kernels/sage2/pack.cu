@@ -6,8 +6,11 @@
 
 using namespace sage;
 
-extern "C" __global__ void __launch_bounds__(256) ENTRY(const __grid_constant__ PackParams p) {
-  __shared__ float slots[kSample * 32];
+namespace {
+
+template <bool ALIGNED>
+SAGE_DEVICE void pack(const PackParams& p) {
+  __shared__ float slots[kSample / 2 * 32];
   const int parts = (p.S + 255) / 256, groups = p.D / 32;
   const int part = blockIdx.x % parts;
   const int column0 = blockIdx.x / parts % groups * 32, column = column0 + threadIdx.x % 4 * 8;
@@ -19,26 +22,38 @@ extern "C" __global__ void __launch_bounds__(256) ENTRY(const __grid_constant__ 
 
   float mean[8] = {};
   if (p.smooth && sequence.length > 0) {
-    mean_of_32_columns<Input, false>(head, p.x.token, sequence.length, column0, p.head_dim, slots);
+    mean_of_32_columns<Input, ALIGNED>(head, p.x.token, sequence.length, column0, p.head_dim, slots);
 #pragma unroll
     for (int j = 0; j < 8; ++j) mean[j] = slots[threadIdx.x % 4 * 8 + j];
   }
   if (p.smooth && part == 0 && threadIdx.x < 32)
     p.mean[(i64(b) * p.H + h) * p.D + column0 + threadIdx.x] = sequence.length > 0 ? slots[threadIdx.x] : 0.0f;
   if (column >= p.columns) return;
+  uint4 piece[4];
+#pragma unroll
+  for (int pass = 0; pass < 4; ++pass) {
+    const int token = part * 256 + pass * 64 + threadIdx.x / 4;
+    piece[pass] = load_columns<ALIGNED>(head + token * p.x.token, column, p.head_dim, token < sequence.length);
+  }
 #pragma unroll
   for (int pass = 0; pass < 4; ++pass) {
     const int token = part * 256 + pass * 64 + threadIdx.x / 4;
     if (token >= sequence.length) continue;
-    uint4 piece = load_columns<false>(head + token * p.x.token, column, p.head_dim, true);
     if (p.smooth) {
       float value[8];
-      unpack_columns<Input>(piece, value);
+      unpack_columns<Input>(piece[pass], value);
 #pragma unroll
       for (int j = 0; j < 8; ++j) value[j] -= mean[j];
-      piece = make_uint4(Input::pack(value[0], value[1]), Input::pack(value[2], value[3]), Input::pack(value[4], value[5]),
-                         Input::pack(value[6], value[7]));
+      piece[pass] = make_uint4(Input::pack(value[0], value[1]), Input::pack(value[2], value[3]),
+                               Input::pack(value[4], value[5]), Input::pack(value[6], value[7]));
     }
-    *reinterpret_cast<uint4*>(out + token * p.out.token + column) = piece;
+    *reinterpret_cast<uint4*>(out + token * p.out.token + column) = piece[pass];
   }
+}
+
+}  // namespace
+
+extern "C" __global__ void __launch_bounds__(256) ENTRY(const __grid_constant__ PackParams p) {
+  if (is_aligned(p.x, p.head_dim)) pack<true>(p);
+  else pack<false>(p);
 }

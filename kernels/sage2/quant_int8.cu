@@ -77,8 +77,6 @@ SAGE_DEVICE void quantize(const QuantInt8Params& p) {
 }  // namespace
 
 extern "C" __global__ void __launch_bounds__(128) ENTRY(const __grid_constant__ QuantInt8Params p) {
-  const bool aligned = (reinterpret_cast<u64>(p.x.data) % 16 == 0) && p.x.batch % 8 == 0 && p.x.head % 8 == 0 &&
-                       p.x.token % 8 == 0 && p.head_dim % 8 == 0;
-  if (aligned) quantize<true>(p);
+  if (is_aligned(p.x, p.head_dim)) quantize<true>(p);
   else quantize<false>(p);
 }

@@ -66,13 +66,15 @@ extern "C" __global__ void __launch_bounds__(256, RESIDENT) ENTRY(const __grid_c
   signed char* out = p.k8 + (head_index * p.rows + sequence.row) * D;
   float* scale = p.scale + (head_index * p.rows + sequence.row) / p.block * 4;
 
+  const bool aligned = is_aligned(p.k, p.head_dim);
+
   uint4 piece[PASSES];
   const auto token_of = [&](int pass) {
     const int pair = pass * WARP_ROWS + sub;
     return half * 64 + pair / 2 * 8 + group * 2 + pair % 2;
   };
   const auto load = [&](int tile) {
-    if (p.aligned) {
+    if (aligned) {
 #pragma unroll
       for (int pass = 0; pass < PASSES; ++pass) {
         const int token = tile * 128 + token_of(pass);
@@ -92,7 +94,7 @@ extern "C" __global__ void __launch_bounds__(256, RESIDENT) ENTRY(const __grid_c
   if (p.smooth && sequence.length > 0) {
     float sum[8];
     const int slot = warp * WARP_ROWS + sub;
-    if (p.aligned) sum_samples<SAMPLES, true>(head, p, sequence.length, slot, column, sum);
+    if (aligned) sum_samples<SAMPLES, true>(head, p, sequence.length, slot, column, sum);
     else sum_samples<SAMPLES, false>(head, p, sequence.length, slot, column, sum);
 #pragma unroll
     for (int i = 0; i < 8; ++i) slots[slot * D + column + i] = sum[i];

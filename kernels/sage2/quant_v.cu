@@ -23,8 +23,9 @@ constexpr int COLUMNS = 32;  // channels of a block: four 16-byte pieces
 constexpr int TOKENS = 16;   // of a thread
 
 /// Copy this thread's tokens to its pieces of shared memory, zeros where there are none.
-SAGE_DEVICE void stage(uint4* piece, const u16* head, const QuantVParams& p, int token, int length, int column) {
-  if (p.aligned) {
+SAGE_DEVICE void stage(uint4* piece, const u16* head, const QuantVParams& p, int token, int length, int column,
+                       bool aligned) {
+  if (aligned) {
     const bool column_there = column < p.head_dim;
 #pragma unroll
     for (int i = 0; i < TOKENS; ++i) {
@@ -92,7 +93,7 @@ extern "C" __global__ void __launch_bounds__(256, 3) ENTRY(const __grid_constant
   __shared__ float warp_amax[8][COLUMNS];
   __shared__ float block_amax[COLUMNS];
   __shared__ float inverse_smem[COLUMNS];
-  extern __shared__ uint4 pieces[];  // [16][threads]; with smooth, 128 x 32 floats for the mean after it
+  extern __shared__ uint4 pieces[];  // [16][threads]; with smooth, 64 x 32 floats for the mean after it
   allow_dependents();
 
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -107,13 +108,15 @@ extern "C" __global__ void __launch_bounds__(256, 3) ENTRY(const __grid_constant
   const int token = part * p.chunk + threadIdx.x / 4 * TOKENS;
   const int count = sequence.length - token;
 
+  const bool aligned = is_aligned(p.v, p.head_dim);
+
   uint4* piece = pieces + threadIdx.x;
-  stage(piece, head, p, token, sequence.length, column);
+  stage(piece, head, p, token, sequence.length, column, aligned);
 
   const bool centred = p.smooth && sequence.length > 0;
   float* mean_smem = reinterpret_cast<float*>(pieces + TOKENS * blockDim.x);
   if (centred) {
-    if (p.aligned) mean_of_32_columns<Input, true>(head, p.v.token, sequence.length, column0, p.head_dim, mean_smem);
+    if (aligned) mean_of_32_columns<Input, true>(head, p.v.token, sequence.length, column0, p.head_dim, mean_smem);
     else mean_of_32_columns<Input, false>(head, p.v.token, sequence.length, column0, p.head_dim, mean_smem);
   }
   const float* mean = mean_smem + lane % 4 * 8;

@@ -87,7 +87,6 @@ struct QuantKParams {
   int block;        ///< 64 or 128 tokens to a scale
   int per_warp;     ///< 1: one scale for a block, written four times; 0: four residue groups
   int smooth;       ///< 1: subtract the mean of the sampled tokens
-  int aligned;      ///< 1: base, strides and head_dim allow 16-byte loads
   int tiles;        ///< tiles of 128 tokens per (batch, head): ceil(S / 128)
   int tiles_per_cta;
   int* counter;     ///< set to 0 for the attention kernel, or null
@@ -105,7 +104,6 @@ struct QuantVParams {
   int B, H, S;
   int head_dim, D;    ///< real and padded columns; D is 64 or 128
   int smooth;
-  int aligned;
   int chunks;         ///< token chunks per (batch, head)
   int chunk;          ///< tokens in a chunk, a multiple of 128
   float vmax;         ///< largest magnitude after scaling: 448 or 2.25

@@ -6,6 +6,11 @@
 
 namespace sage {
 
+/// Whether every row is a whole number of 16-byte pieces that start on 16 bytes.
+SAGE_DEVICE bool is_aligned(const Rows& x, int head_dim) {
+  return reinterpret_cast<u64>(x.data) % 16 == 0 && (x.batch | x.head | x.token | head_dim) % 8 == 0;
+}
+
 /// Eight columns of a row as four packed pairs; zeros past head_dim or where `valid` is false. ALIGNED: one 16-byte load
 /// (head_dim is then a multiple of 8); else element by element. A template, so that the choice is made outside of loops
 /// and the loads of a loop are issued together.
@@ -72,20 +77,25 @@ SAGE_DEVICE int sample_token(int i, int length) {
   return int(((i64(i) << 16) + ((i * 40503 + 32768) & 65535)) * length >> 23);
 }
 
-/// The sampled mean of the 32 columns from `column0` on, for blocks of any size: `slots` is shared memory for 128 x 32
+/// The sampled mean of the 32 columns from `column0` on, for blocks of any size: `slots` is shared memory for 64 x 32
 /// floats and holds the mean in its first 32 when all threads return.
 template <class T, bool ALIGNED>
 SAGE_DEVICE void mean_of_32_columns(const u16* head, i64 token_stride, int length, int column0, int head_dim,
                                     float* slots) {
   const int n = sample_count(length);
-  for (int at = threadIdx.x; at < kSample * 4; at += blockDim.x) {
-    const int i = at / 4, column = column0 + at % 4 * 8;
-    float value[8];
-    unpack_columns<T>(load_columns<ALIGNED>(head + sample_token(i, length) * token_stride, column, head_dim, i < n), value);
+  for (int at = threadIdx.x; at < kSample / 2 * 4; at += blockDim.x) {
+    const int i = at / 4, far = i + kSample / 2, column = column0 + at % 4 * 8;
+    const uint4 piece =
+        load_columns<ALIGNED>(head + sample_token(i, length) * token_stride, column, head_dim, i < n);
+    const uint4 far_piece =
+        load_columns<ALIGNED>(head + sample_token(far, length) * token_stride, column, head_dim, far < n);
+    float value[8], far_value[8];
+    unpack_columns<T>(piece, value);
+    unpack_columns<T>(far_piece, far_value);
 #pragma unroll
-    for (int j = 0; j < 8; ++j) slots[i * 32 + at % 4 * 8 + j] = value[j];
+    for (int j = 0; j < 8; ++j) slots[i * 32 + at % 4 * 8 + j] = value[j] + far_value[j];
   }
-  for (int half = kSample / 2; half; half /= 2) {
+  for (int half = kSample / 4; half; half /= 2) {
     __syncthreads();
     for (int at = threadIdx.x; at < half * 32; at += blockDim.x) slots[at] += slots[at + half * 32];
   }
