@@ -259,7 +259,7 @@ def test_an_exclusion_without_a_reason(matrix_text: str) -> None:
 
 def test_exclusions_leave_out_their_product(matrix_text: str) -> None:
     text = matrix_text + (
-        '[set.x]\nabout = "x"\ninclude = [{ torch = "2.8", platform = "linux_x86_64" }]\n'
+        '[set.x]\nabout = "x"\ninclude = [{ package = "sageattention", torch = "2.8", platform = "linux_x86_64" }]\n'
         'exclude = [{ cuda = "12.9", python = ["3.9", "3.10"], reason = "because" }]\n'
     )
     cells = parse_matrix(text).sets["x"]
@@ -268,12 +268,9 @@ def test_exclusions_leave_out_their_product(matrix_text: str) -> None:
 
 
 def test_a_package_of_newer_cudas_is_one_table(matrix_text: str) -> None:
-    text = matrix_text + (
-        '[package.sageattn3]\nversion = "1.0.0"\npyproject = "sageattention3_blackwell/pyproject.toml"\n'
-        'cuda_minimum = "12.8"\narchs = ["sm_120a", "sm_120f"]\n'
-    )
-    matrix = parse_matrix(text)
-    assert {c.package for c in matrix.sets["default"]} == {"sageattention", "sageattn3"}
+    matrix = parse_matrix(matrix_text)
+    assert {c.package for c in matrix.sets["default"]} == {"sageattention"}
+    assert {c.package for c in matrix.sets["fp4-all"]} == {"sageattn3"}
     new = [cell for cell in make_plan(matrix, matrix.combos).cells if cell.combo.package == "sageattn3"]
     assert {cell.combo.cuda for cell in new} == {"12.8", "12.9", "13.0", "13.2"}
     assert {cell.archs for cell in new} == {("sm_120a",), ("sm_120f",)}

@@ -66,7 +66,7 @@ def test_on_machine(matrix: Matrix) -> None:
         (["cuda=12.8,12.7"], "no declared cuda matches '12.7'", "valid: 12.1"),
         (["python=312"], "no declared python matches '312'", "did you mean 3.12?"),
         (["platform=linux_x86-64"], "no declared platform", "did you mean linux_x86_64?"),
-        (["package=sageattn"], "no declared package", "did you mean sageattention?"),
+        (["package=sageattn"], "no declared package", "valid: sageattention, sageattn3"),
         (["set=relase"], "no declared set", "did you mean release?"),
         (["torch=2.7", "cuda=13.0"], "no declared cell has cuda=13.0 together with torch=2.7", "valid: 12.6, 12.8"),
         (["torch=2.8", "python=3.14"], "has python=3.14 together with torch=2.8", "did you mean 3.13?"),
