@@ -79,7 +79,7 @@ def _one(
         instances,
         args.level,
         symbols=_symbols(cell, torch, store, console),
-        others=known_indexes(symbol_cache(store)),
+        others=known_indexes(cell.combo.platform, symbol_cache(store)),
         families=families_of(shop.project, cell),
         trial=EnvironmentTrial(Processes(console.detail), store, torch, full_torch=args.full_torch),
         audit=AuditWheel(Processes(console.detail)),
@@ -94,11 +94,11 @@ def _one(
 
 def _symbols(cell: Cell, torch: Callable[[], TorchTree], store: Store, console: Console) -> SymbolIndex | None:
     """The exports of the cell's torch: from the cache, else from the wheel itself, else unknown."""
-    known = known_indexes(symbol_cache(store)).get(cell.combo.torch)
+    known = known_indexes(cell.combo.platform, symbol_cache(store)).get(cell.combo.torch)
     if known is not None or cell.combo.platform.startswith("win"):
         return known
     try:
-        return cached_index(cell.combo.torch, torch().lib, symbol_cache(store))
+        return cached_index(cell.combo.torch, cell.combo.platform, torch().lib, symbol_cache(store))
     except ToolchainError as error:
         console.warn(f"the symbols of torch {cell.combo.torch} are not at hand: {error.message}")
         return None

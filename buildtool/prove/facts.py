@@ -15,6 +15,7 @@ from buildtool.prove.ar import ArMember, read_ar
 from buildtool.prove.archive import Archive, read_archive
 from buildtool.prove.cubin import Cubin, read_cubin
 from buildtool.prove.library import Library, read_library
+from buildtool.prove.pe import Dll, read_dll
 from buildtool.prove.reader import MalformedError
 
 NATIVE = "_native/"
@@ -47,6 +48,7 @@ class Facts:
     stamp: Mapping[str, Any] | None
     """``record.json``."""
     libraries: Mapping[str, Library | None]
+    dlls: Mapping[str, Dll | None]
     cubins: Mapping[str, tuple[DeviceImage, ...] | None]
     """Architecture named by the archive's file name → its images; None if the archive could not be read."""
     sboms: Mapping[str, Mapping[str, Any] | None]
@@ -76,6 +78,11 @@ def gather(filename: str, data: bytes) -> Facts:
         for name, content in sorted(contents.items())
         if f"/{NATIVE}" in name and name.endswith(".so")
     }
+    dlls = {
+        name: _attempt(read_dll, name, content, problems)
+        for name, content in sorted(contents.items())
+        if f"/{NATIVE}" in name and name.endswith(".dll")
+    }
     cubins = {
         name.rsplit("/", 1)[1].removesuffix(".ar"): _attempt(_images, name, content, problems)
         for name, content in sorted(contents.items())
@@ -98,6 +105,7 @@ def gather(filename: str, data: bytes) -> Facts:
         stamp_path=stamp_path,
         stamp=_attempt(_json_object, stamp_path, contents[stamp_path], problems) if stamp_path else None,
         libraries=libraries,
+        dlls=dlls,
         cubins=cubins,
         sboms=sboms,
         problems=problems,

@@ -19,9 +19,11 @@ from pathlib import Path
 
 from buildtool.errors import ToolchainError
 from buildtool.prove.library import exports
+from buildtool.prove.pe import read_dll
 from buildtool.prove.reader import MalformedError
 
-LIBRARIES = ("libc10.so", "libc10_cuda.so", "libtorch.so", "libtorch_cpu.so", "libtorch_cuda.so")
+_NAMES = ("c10", "c10_cuda", "torch", "torch_cpu", "torch_cuda")
+LIBRARIES = (*(f"lib{name}.so" for name in _NAMES), *(f"{name}.dll" for name in _NAMES))
 """The libraries a binding may link to, as far as a torch build has them."""
 
 _MAGIC = b"torchsym"
@@ -82,7 +84,10 @@ def index_folder(torch: str, library_folder: Path) -> SymbolIndex:
     for path in _libraries(library_folder):
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             try:
-                names.update(name for name, undefined in exports(data) if not undefined)
+                if path.suffix == ".dll":
+                    names |= read_dll(data).exports
+                else:
+                    names.update(name for name, undefined in exports(data) if not undefined)
             except MalformedError as error:
                 raise ToolchainError(f"{path} cannot be read: {error}", "install that torch again") from error
     return index_of(torch, folder_key(library_folder), names)
@@ -106,9 +111,9 @@ def folder_key(library_folder: Path) -> str:
     return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()
 
 
-def cached_index(torch: str, library_folder: Path, cache: Path) -> SymbolIndex:
+def cached_index(torch: str, platform: str, library_folder: Path, cache: Path) -> SymbolIndex:
     """The index of an unpacked torch, from ``cache`` if it is there. A damaged cache entry is made again."""
-    path = cache / f"torch-{torch}-{folder_key(library_folder)[:16]}.sym"
+    path = cache / f"torch-{torch}-{_kind(platform)}-{folder_key(library_folder)[:16]}.sym"
     try:
         found = decode_index(path.read_bytes())
     except (OSError, MalformedError):
@@ -124,10 +129,17 @@ def cached_index(torch: str, library_folder: Path, cache: Path) -> SymbolIndex:
     return index
 
 
-def known_indexes(cache: Path) -> Mapping[str, SymbolIndex]:
-    """Every readable index in ``cache``, by torch version."""
+def _kind(platform: str) -> str:
+    """Platform tags that one torch build serves have one kind: ``linux_x86_64`` and ``manylinux_2_28_x86_64`` do."""
+    return (
+        platform if platform.startswith("win") else "linux_" + ("aarch64" if platform.endswith("aarch64") else "x86_64")
+    )
+
+
+def known_indexes(platform: str, cache: Path) -> Mapping[str, SymbolIndex]:
+    """Every readable index in ``cache`` for a platform, by torch version."""
     found: dict[str, SymbolIndex] = {}
-    for path in sorted(cache.glob("torch-*.sym")):
+    for path in sorted(cache.glob(f"torch-*-{_kind(platform)}-*.sym")):
         try:
             index = decode_index(path.read_bytes())
         except (OSError, MalformedError):

@@ -13,7 +13,7 @@ from buildtool.plan.cells import Cell
 from buildtool.plan.instances import Instance
 from buildtool.prove.facts import Facts, gather
 from buildtool.prove.findings import Finding
-from buildtool.prove.rules import Expectation, Rule, binding, container, device, naming, sbom, stamp
+from buildtool.prove.rules import Expectation, Rule, binding, container, device, naming, sbom, stamp, windows
 from buildtool.prove.symbols import SymbolIndex
 
 Depth = Literal["static", "import", "gpu"]
@@ -29,6 +29,7 @@ RULES: tuple[Rule, ...] = (
     naming.check_metadata,
     stamp.check_stamp,
     binding.check_binding,
+    windows.check_dll,
     device.check_archives,
     device.check_set,
     device.check_dispatch,
