@@ -85,8 +85,8 @@ def main():
         result = {
             "device": torch.cuda.get_device_name(),
             "torch": torch.__version__,
-            "copy_bytes_per_us": copy,
-            "rows": rows,
+            "copy_bytes_per_us": round(copy),
+            "rows": [{key: x if key == "shape" else round(x, 3) for key, x in row.items()} for row in rows],
         }
         arguments.json.write_text(json.dumps(result, indent=1) + "\n")
 
