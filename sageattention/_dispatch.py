@@ -24,13 +24,12 @@ class Arch:
 class Path:
     """One family of attention kernels and the option values it computes.
 
-    ``family`` begins the names of its instances. ``granularity`` and ``accumulators`` list the values allowed, the
+    ``granularity`` and ``accumulators`` list the values allowed, the
     default first; ``max_head_dim`` is the largest head dim; ``key_block`` is the tokens of K that share a quantization
     block, ``warp_rows`` the rows of Q that a warp holds up to head dim 128; ``v_max`` the largest magnitude that V is
     scaled to for each accumulator (0 where V stays in 16 bits).
     """
 
-    family: str
     granularity: Tuple[str, ...]
     accumulators: Tuple[str, ...]
     max_head_dim: int
@@ -83,7 +82,6 @@ ARCHS: Dict[str, Arch] = {
 GRANULARITIES = ("per_thread", "per_warp")
 PATHS: Dict[str, Path] = {
     "f16": Path(
-        "sage2_mma_f16",
         GRANULARITIES,
         ("fp32", "fp16", "fp16+fp32"),
         256,
@@ -93,7 +91,6 @@ PATHS: Dict[str, Path] = {
         "INT8 QK, FP16 PV (mma.sync)",
     ),
     "f8": Path(
-        "sage2_mma_f8",
         GRANULARITIES,
         ("fp32+fp16", "fp32+fp32", "fp32"),
         128,
@@ -103,7 +100,13 @@ PATHS: Dict[str, Path] = {
         "INT8 QK, FP8 PV (mma.sync)",
     ),
     "f8_sm90": Path(
-        "sage2_wgmma", GRANULARITIES, ("fp32+fp32",), 128, 128, 16, {"fp32+fp32": 448.0}, "INT8 QK, FP8 PV (wgmma)"
+        GRANULARITIES,
+        ("fp32+fp32", "fp32+fp16"),
+        128,
+        128,
+        16,
+        {"fp32+fp32": 448.0, "fp32+fp16": 2.25},
+        "INT8 QK, FP8 PV (wgmma)",
     ),
 }
 
@@ -140,6 +143,24 @@ def version(text: str) -> Tuple[int, ...]:
         if digits != part:
             break
     return tuple(numbers)
+
+
+def kernel(path: str, dtype: str, head_dim: int, accumulator: str, masked: bool, lse: bool = False) -> str:
+    """The attention kernel that serves a call (kernels/launch/attention_*.h choose alike); dtype ``f16`` or ``bf16``.
+
+    Masks, and head dim 256, have no variant that sums in FP16: they sum in FP32.
+    """
+    padded = padded_head_dim(head_dim)
+    narrow = not masked and padded <= 128  # noqa: PLR2004 - see the docstring
+    if path == "f8_sm90":
+        sums = "f16" if narrow and accumulator == "fp32+fp16" else "f32"
+        return f"sage2_wgmma_d{padded}_{sums}_{'mask' if masked else 'lse' if lse else 'plain'}"
+    kind = dtype
+    if path == "f8":
+        kind = "f8_acc16" if narrow and accumulator == "fp32+fp16" else "f8"
+    elif narrow:
+        kind = {"fp16": "acc16", "fp16+fp32": "flush16"}.get(accumulator, dtype)
+    return f"sage2_mma_{'mask_' if masked else ''}{kind}_d{padded}"
 
 
 def rank(arch: str, capability: Capability) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Tuple
 
 from sageattention import _dispatch, _record
 
@@ -31,8 +30,8 @@ class Explanation:
     """Largest magnitude of V after scaling to FP8; 0 where V stays in 16 bits."""
     cubins: str
     """Archive in the wheel."""
-    kernels: Tuple[str, ...]
-    """Attention kernels of that archive for this path, dtype and head dim; options pick among them."""
+    kernel: str
+    """The attention kernel in that archive."""
 
     def __str__(self) -> str:
         per = "lane's" if self.qk_quant_gran == "per_thread" else "warp's"
@@ -44,20 +43,23 @@ class Explanation:
                 f"Q, K:      INT8 {self.qk_quant_gran}: a scale a {per} rows; K less its mean, by {self.key_block}",
                 f"V:         {v}; products summed in {self.pv_accum_dtype}",
                 f"head dim:  {self.head_dim} in kernels of {self.padded_head_dim}",
-                f"kernels:   {', '.join(self.kernels) or 'none'} in {self.cubins}",
+                f"kernel:    {self.kernel} in {self.cubins}",
             ]
         )
 
 
 def explain(
-    record: _record.Record, gpu: str, capability: _dispatch.Capability, dtype: str, head_dim: int
+    record: _record.Record,
+    gpu: str,
+    capability: _dispatch.Capability,
+    dtype: str,
+    head_dim: int,
+    masked: bool,
+    lse: bool,
 ) -> Explanation:
-    """``dtype`` is ``float16`` or ``bfloat16``. Raises LookupError if the wheel has no code for the GPU."""
+    """``dtype`` is ``f16`` or ``bf16``. Raises LookupError if the wheel has no code for the GPU."""
     choice = _dispatch.choose(capability, record.archs, record.cuda, head_dim)
     path = _dispatch.PATHS[choice.path]
-    padded = _dispatch.padded_head_dim(head_dim)
-    marks = {f"d{padded}", "bf16" if dtype == "bfloat16" else "f16"}
-    names = (name for name in record.instances.get(choice.arch, ()) if name.startswith(path.family + "_"))
     return Explanation(
         gpu=gpu,
         capability=capability,
@@ -68,9 +70,9 @@ def explain(
         qk_quant_gran=choice.qk_quant_gran,
         pv_accum_dtype=choice.pv_accum_dtype,
         head_dim=head_dim,
-        padded_head_dim=padded,
+        padded_head_dim=_dispatch.padded_head_dim(head_dim),
         key_block=path.key_block,
         v_max=path.v_max[choice.pv_accum_dtype],
         cubins=f"cubins/{choice.arch}.ar",
-        kernels=tuple(sorted(name for name in names if marks <= set(name.split("_")))),
+        kernel=_dispatch.kernel(choice.path, dtype, head_dim, choice.pv_accum_dtype, masked, lse),
     )

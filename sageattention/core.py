@@ -137,10 +137,10 @@ def sageattn_qk_int8_pv_fp8_cuda(
 ) -> Result:
     """INT8 QK, FP8 PV; needs FP8 tensor cores (compute capability 8.9, 9.0, 12.x) and a head dim up to 128.
 
-    ``pv_accum_dtype``: ``"fp32"``, ``"fp32+fp32"`` (each block of keys summed alone, then added in FP32), or
-    ``"fp32+fp16"`` (each block summed in FP16). Where the GPU or the CUDA version has no FP16 sum of FP8 products, as
-    on compute capability 9.0, ``"fp32+fp32"`` serves in its place. ``smooth_v`` takes V's mean out and adds it to the
-    result; it matters for ``"fp32"`` and is ignored otherwise.
+    ``pv_accum_dtype``: ``"fp32"`` and ``"fp32+fp32"`` (each block of keys summed alone, then added in FP32; FP8 tensor
+    cores sum with 13 bits, and this costs nothing), or ``"fp32+fp16"`` (each block summed in FP16). Where there is no
+    FP16 sum, with a mask or with CUDA before 12.8, ``"fp32+fp32"`` serves in its place and is no less accurate.
+    ``smooth_v`` takes V's mean out and adds it to the result; it is for ``"fp32"`` and ignored otherwise.
     """
     if kwargs:
         _arguments.no_more("sageattn_qk_int8_pv_fp8_cuda", kwargs, (*_CUDA, "smooth_v"))
@@ -290,15 +290,16 @@ def explain(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, tensor_layout: str = "HND", **kwargs: Any
 ) -> _explain.Explanation:
     """What `sageattn` would run for these tensors on their GPU, and why; print it. Takes sageattn's arguments."""
-    attn_mask = kwargs.pop("attn_mask", None)
-    for name in ("is_causal", "sm_scale", "return_lse", "smooth_k"):
+    attn_mask, lse = kwargs.pop("attn_mask", None), bool(kwargs.pop("return_lse", False))
+    for name in ("is_causal", "sm_scale", "smooth_k"):
         kwargs.pop(name, None)
     _arguments.no_more("explain", kwargs, (*_QKV, "smooth_k"))
     _, head_dim = _checked("explain", q, k, v, tensor_layout, attn_mask, _LIMIT)
     index = _index(q)
     capability = _capability(index)
-    dtype = str(q.dtype).replace("torch.", "")
-    return _explain.explain(_RECORD, torch.cuda.get_device_name(index), capability, dtype, head_dim)
+    dtype = "bf16" if q.dtype == torch.bfloat16 else "f16"
+    name = torch.cuda.get_device_name(index)
+    return _explain.explain(_RECORD, name, capability, dtype, head_dim, attn_mask is not None, lse)
 
 
 def _attend(

@@ -102,6 +102,4 @@ def native_paths(sage: Any) -> frozenset[str]:
     arch = _dispatch.arch_for(torch.cuda.get_device_capability(), core._RECORD.archs)
     names = core._RECORD.instances.get(str(arch), ())
     assert sage
-    return frozenset(
-        path for path, family in _dispatch.PATHS.items() if any(name.startswith(family.family + "_") for name in names)
-    )
+    return frozenset(path for path in _dispatch.PATHS if _dispatch.kernel(path, "f16", 64, "fp32", False) in names)
