@@ -24,12 +24,13 @@ class Arch:
 class Path:
     """One family of attention kernels and the option values it computes.
 
-    ``granularity`` and ``accumulators`` list the values allowed, the
-    default first; ``max_head_dim`` is the largest head dim; ``key_block`` is the tokens of K that share a quantization
-    block, ``warp_rows`` the rows of Q that a warp holds up to head dim 128; ``v_max`` the largest magnitude that V is
-    scaled to for each accumulator (0 where V stays in 16 bits).
+    ``family`` begins the names of its plain kernels (`kernel` gives each in full). ``granularity`` and
+    ``accumulators`` list the values allowed, the default first; ``max_head_dim`` is the largest head dim; ``key_block``
+    is the tokens of K that share a quantization block, ``warp_rows`` the rows of Q that a warp holds up to head dim
+    128; ``v_max`` the largest magnitude that V is scaled to for each accumulator (0 where V stays in 16 bits).
     """
 
+    family: str
     granularity: Tuple[str, ...]
     accumulators: Tuple[str, ...]
     max_head_dim: int
@@ -82,6 +83,7 @@ ARCHS: Dict[str, Arch] = {
 GRANULARITIES = ("per_thread", "per_warp")
 PATHS: Dict[str, Path] = {
     "f16": Path(
+        "sage2_mma_f16",
         GRANULARITIES,
         ("fp32", "fp16", "fp16+fp32"),
         256,
@@ -91,6 +93,7 @@ PATHS: Dict[str, Path] = {
         "INT8 QK, FP16 PV (mma.sync)",
     ),
     "f8": Path(
+        "sage2_mma_f8",
         GRANULARITIES,
         ("fp32+fp16", "fp32+fp32", "fp32"),
         128,
@@ -100,6 +103,7 @@ PATHS: Dict[str, Path] = {
         "INT8 QK, FP8 PV (mma.sync)",
     ),
     "f8_sm90": Path(
+        "sage2_wgmma",
         GRANULARITIES,
         ("fp32+fp32", "fp32+fp16"),
         128,
