@@ -30,13 +30,14 @@ inline std::string attention_mma_instance(const Device& device, const AttnConfig
 inline void launch_attention_mma(Device& device, AttnParams params, const AttnConfig& config, CUstream stream) {
   params.bf16 = config.bf16;
   params.per_warp = config.per_warp;
-  const int queries = config.D == 256 ? 64 : 128;  // BLOCK_M of sage/mma/config.cuh, as are the bytes below
+  const bool mask = params.mask_kind != MASK_NONE;
+  const int queries = config.D == 256 || mask ? 64 : 128;  // BLOCK_M of sage/mma/config.cuh, as are the bytes below
   Shape shape;
   shape.grid = grid_of(int64_t(ceil_div(params.Sq, queries)) * params.Hq * params.B, "attention");
   shape.block = 128;
   shape.shared = kMmaKeyBlock * config.D * (config.fp8 ? 2 : 3) + queries * (config.D + 4) + 7 * 128 * 4;
   shape.dependent = true;
-  device.launch(attention_mma_instance(device, config, params.mask_kind != MASK_NONE), shape, stream, params);
+  device.launch(attention_mma_instance(device, config, mask), shape, stream, params);
 }
 
 }  // namespace sage
