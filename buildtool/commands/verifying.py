@@ -10,9 +10,10 @@ from functools import partial
 from pathlib import Path
 
 from buildtool.commands.building import instances_of, workshop
+from buildtool.commands.files import write_or_check
 from buildtool.commands.gate import families_of, symbol_cache
 from buildtool.commands.planning import matrix_of
-from buildtool.commands.registry import Commands
+from buildtool.commands.registry import Commands, project_root
 from buildtool.console import Console
 from buildtool.errors import ToolchainError, VerificationError
 from buildtool.make import native
@@ -27,9 +28,10 @@ from buildtool.plan.instances import Instance
 from buildtool.plan.matrix import Matrix
 from buildtool.plan.planner import cell_of_wheel
 from buildtool.prove.audit import AuditWheel
+from buildtool.prove.findings import catalogue_markdown
 from buildtool.prove.rebuild import compare
 from buildtool.prove.symbols import SymbolIndex, cached_index, known_indexes
-from buildtool.prove.trial import EnvironmentTrial
+from buildtool.prove.trial import EnvironmentTrial, library_folder
 from buildtool.prove.verify import DEPTHS, Report, verify_wheel
 
 
@@ -44,9 +46,19 @@ def register(commands: Commands) -> None:
         help="static: the bytes alone; import: and in a fresh environment; gpu: and numerics (default: static)",
     )
     verify.add_argument("--full-torch", action="store_true", help="import with all of torch's NVIDIA libraries (3 GB)")
+    verify.add_argument(
+        "--python", type=Path, metavar="PROGRAM", help="import with this Python and the torch that it has"
+    )
     verify.add_argument("--rebuild", action="store_true", help="build again with empty caches and compare the bytes")
     verify.add_argument("--strict", action="store_true", help="let warnings fail, too")
     verify.add_argument("--json", action="store_true", help="the reports as JSON")
+    findings = commands.add("findings", _findings, "Write the list of everything that verify can find.")
+    findings.add_argument("--check", action="store_true", help="change nothing; fail if the file differs")
+
+
+def _findings(args: argparse.Namespace, console: Console) -> None:
+    files = {"docs/findings.md": catalogue_markdown()}
+    write_or_check(project_root(args), files, console, check=args.check, again="python -m buildtool findings")
 
 
 def _verify(args: argparse.Namespace, console: Console) -> int:
@@ -78,10 +90,12 @@ def _one(
         cell,
         instances,
         args.level,
-        symbols=_symbols(cell, torch, store, console),
+        symbols=_symbols(cell, torch, store, console, args.python),
         others=known_indexes(cell.combo.platform, symbol_cache(store)),
         families=families_of(shop.project, cell),
-        trial=EnvironmentTrial(Processes(console.detail), store, torch, full_torch=args.full_torch),
+        trial=EnvironmentTrial(
+            Processes(console.detail), store, torch, full_torch=args.full_torch, interpreter=args.python
+        ),
         audit=AuditWheel(Processes(console.detail)),
     )
     if args.rebuild:
@@ -92,13 +106,16 @@ def _one(
     return report
 
 
-def _symbols(cell: Cell, torch: Callable[[], TorchTree], store: Store, console: Console) -> SymbolIndex | None:
-    """The exports of the cell's torch: from the cache, else from the wheel itself, else unknown."""
+def _symbols(
+    cell: Cell, torch: Callable[[], TorchTree], store: Store, console: Console, python: Path | None
+) -> SymbolIndex | None:
+    """The exports of the cell's torch: from the cache, else from that torch itself, else unknown."""
     known = known_indexes(cell.combo.platform, symbol_cache(store)).get(cell.combo.torch)
     if known is not None or cell.combo.platform.startswith("win"):
         return known
     try:
-        return cached_index(cell.combo.torch, cell.combo.platform, torch().lib, symbol_cache(store))
+        folder = torch().lib if python is None else library_folder(python, Processes(console.detail))
+        return cached_index(cell.combo.torch, cell.combo.platform, folder, symbol_cache(store))
     except ToolchainError as error:
         console.warn(f"the symbols of torch {cell.combo.torch} are not at hand: {error.message}")
         return None

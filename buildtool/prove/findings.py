@@ -138,7 +138,6 @@ _TABLE: dict[str, Kind] = {
     "library.unchecked": Kind("warning", "give the torch of this cell, so that its symbols can be compared"),
     "library.debug": Kind("error", "strip the library"),
     "library.build-path": Kind("error", "compile with -ffile-prefix-map and relative paths"),
-    "library.exports": Kind("error", "compile with -fvisibility=hidden"),
     # The binding of a Windows wheel
     "dll.missing": Kind("error", _REBUILD),
     "dll.malformed": Kind("error", _REBUILD),
@@ -198,10 +197,28 @@ _TABLE: dict[str, Kind] = {
     "import.skipped": Kind("error", "make that interpreter or torch available, or verify with --level static"),
     "import.foreign": Kind("note", "verify it again on a machine of that kind, with --level import"),
     "gpu.numerics": Kind("error", "do not publish: the kernel computes wrong results on this device"),
-    "gpu.failed": Kind("error", "run the printed command by hand to see the whole of it"),
     "gpu.skipped": Kind("error", "verify with --level import on a machine without a GPU"),
     "rebuild.differs": Kind("error", "find what differs between the two builds: time, path, order or tool"),
 }
 
 CATALOGUE: Mapping[str, Kind] = MappingProxyType(_TABLE)
 """Every code there is. Codes are stable: they are never renamed or reused."""
+
+
+def catalogue_markdown() -> str:
+    """The catalogue as a Markdown page: every code, its level, and what to do about it."""
+    lines = [
+        "# Findings of `buildtool verify`",
+        "",
+        "Every code that verification can report. Codes are stable: none is ever renamed or used for something else. A",
+        "wheel with an `error` is not published; a `warning` fails with `--strict`; a `note` is shown with `-v`.",
+        "",
+    ]
+    area = ""
+    for code, kind in CATALOGUE.items():
+        if code.partition(".")[0] != area:
+            area = code.partition(".")[0]
+            lines += ["", f"## {area}", "", "| code | level | remedy |", "|---|---|---|"]
+        remedy = kind.remedy.replace("|", "\\|").replace("*", "\\*")
+        lines.append(f"| `{code}` | {kind.level} | {remedy} |")
+    return "\n".join(line for at, line in enumerate(lines) if line or lines[at - 1]) + "\n"

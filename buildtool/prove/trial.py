@@ -47,12 +47,16 @@ class EnvironmentTrial:
     store: Store
     torch: Callable[[], TorchTree]
     full_torch: bool = False
+    interpreter: Path | None = None
+    """A Python whose own torch is used, whatever it is made of: for machines without a network, such as GPU servers."""
 
     def __call__(self, wheel: Path, cell: Cell, *, gpu: bool) -> TrialResult:
         """Raises ToolchainError if uv, the compiler of the stand-ins, or torch cannot be had."""
         if kind := _foreign(cell.combo.platform):
             foreign = Finding("import.foreign", cell.combo.package, f"an import on {kind}", "a machine of another kind")
             return TrialResult((foreign,), cell.combo.python, "none")
+        if self.interpreter is not None:
+            return self._on_interpreter(self.interpreter, wheel, cell, gpu=gpu)
         uv = find_uv()
         python = find_python(cell.combo.python, self.runner, uv=uv)
         if python is None:
@@ -67,6 +71,19 @@ class EnvironmentTrial:
             else:
                 how, libraries = self._link_torch(environment, cell)
             return self._run(folder, environment, libraries, cell, gpu=gpu, how=how)
+
+    def _on_interpreter(self, interpreter: Path, wheel: Path, cell: Cell, *, gpu: bool) -> TrialResult:
+        """A new environment on top of that interpreter's packages; needs neither uv nor a network."""
+        with tempfile.TemporaryDirectory(prefix="buildtool-trial-") as scratch:
+            folder = Path(scratch)
+            self._must([interpreter, "-m", "venv", "--system-site-packages", "--without-pip", folder / "env"])
+            program = folder / "env" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+            # The bytes passed the static level: no member leaves the folder, none is a link.
+            unpack = (
+                "import sys, sysconfig, zipfile; zipfile.ZipFile(sys.argv[1]).extractall(sysconfig.get_path('platlib'))"
+            )
+            self._must([program, "-I", "-c", unpack, wheel])
+            return self._run(folder, program, None, cell, gpu=gpu, how=f"the torch of {interpreter.name}: real")
 
     def _environment(self, folder: Path, wheel: Path, cell: Cell, uv: Path, python: Path) -> Path:
         """A new virtual environment with the wheel in it and nothing else; returns its interpreter."""
@@ -195,3 +212,12 @@ def _foreign(platform: str) -> str:
     here = {"win32": "Windows", "linux": "Linux"}.get(sys.platform, sys.platform)
     same = here == system and host.machine().lower().replace("amd64", "x86_64").replace("arm64", "aarch64") == machine
     return "" if same else f"{system} {machine}"
+
+
+def library_folder(python: Path, runner: Runner) -> Path:
+    """Where the torch of an interpreter has its libraries. Raises ToolchainError if it has no torch."""
+    code = "import importlib.util; print(importlib.util.find_spec('torch').submodule_search_locations[0])"
+    result = runner.run([python, "-c", code], timeout=TIMEOUT)
+    if result.returncode:
+        raise ToolchainError(f"{python} has no torch", "name the interpreter of an environment with torch in it")
+    return Path(result.stdout.strip()) / "lib"

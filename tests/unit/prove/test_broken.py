@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import time
 import warnings
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from buildtool.prove.findings import CATALOGUE
+from buildtool.prove.findings import CATALOGUE, catalogue_markdown
 from buildtool.prove.sbom import sbom_path
 from buildtool.prove.verify import Report, verify_bytes
 from tests.unit.prove import synthetic as s
@@ -436,6 +438,21 @@ def test_every_finding_says_what_to_do() -> None:
     seen = judge(s.wheel(), symbols=False).findings[0]
     assert seen.remedy in str(seen)
     assert seen.to_json()["level"] == "warning"
+
+
+def test_the_list_of_findings_is_up_to_date(root: Path) -> None:
+    assert (root / "docs/findings.md").read_text("utf-8") == catalogue_markdown(), "run `python -m buildtool findings`"
+
+
+def test_every_code_that_a_rule_gives_is_in_the_list(root: Path) -> None:
+    sources = "".join(
+        path.read_text("utf-8")
+        for path in sorted((root / "buildtool/prove").rglob("*.py"))
+        if path.name != "findings.py"
+    )
+    used = set(re.findall(r'"([a-z]+\.[a-z0-9-]+)"', sources))
+    assert set(CATALOGUE) - used == set()
+    assert {code for _, codes in BROKEN.values() for code in codes} <= set(CATALOGUE)
 
 
 def test_a_report_is_the_same_every_time() -> None:

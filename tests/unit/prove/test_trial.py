@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from buildtool.errors import VerificationError
+from buildtool.errors import ToolchainError, VerificationError
 from buildtool.make import standins
 from buildtool.make.runner import Result
 from buildtool.make.store import Store
@@ -183,6 +183,28 @@ def test_full_torch_is_installed_from_where_it_is_served(tmp_path: Path, program
     outcome = check(written(tmp_path), replace(s.cell(), torch_index="cu129"), gpu=False)
     assert outcome.torch == "torch==2.8.0: real; NVIDIA libraries: real"
     assert any("torch==2.8.0" in call and call.count("/cu129") == 1 for call in programs.calls)
+
+
+def test_a_given_interpreter_needs_no_network(tmp_path: Path, programs: Programs) -> None:
+    def refuse() -> NoReturn:
+        raise AssertionError("asked for another torch")
+
+    check = trial.EnvironmentTrial(programs, Store(tmp_path / "store"), refuse, interpreter=Path("/opt/python3"))
+    programs.report = good(gpu={"device": "a GPU", "bound": 0.03, "cases": []})
+    outcome = check(written(tmp_path), s.cell(), gpu=True)
+    assert outcome.findings == ()
+    assert outcome.torch == "the torch of python3: real"
+    assert not any("uv" in call.split()[:1] for call in programs.calls)
+    assert "--system-site-packages" in programs.calls[1]
+    assert programs.calls[-1].endswith("sageattention --gpu")
+
+
+def test_the_libraries_of_an_interpreters_torch(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs, "run", lambda *_, **__: result(0, "/site/torch\n"))
+    assert trial.library_folder(Path("python3"), programs) == Path("/site/torch/lib")
+    monkeypatch.setattr(programs, "run", lambda *_, **__: result(1, "", "AttributeError"))
+    with pytest.raises(ToolchainError, match="no torch"):
+        trial.library_folder(Path("python3"), programs)
 
 
 def test_no_interpreter_is_reported_as_not_done(
