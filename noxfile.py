@@ -97,7 +97,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
-    session.run("python", "-m", "buildtool", "schema", "--check")
+    session.run("python", "-m", "buildtool", "render", "--check")
     session.run("python", "-m", "buildtool", "pins", "--check", "torch=2.8", "cuda=12.8")
     session.run("python", "-m", "buildtool", "lock", "--check", "set=release")
 

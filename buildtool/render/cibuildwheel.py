@@ -59,7 +59,7 @@ def render_config(
     container = tomlkit.inline_table()
     container.update({"name": engine, "create-args": list(create_args)})
     settings = tomlkit.inline_table()
-    settings.update({"build-tag": cell.build_tag, "plat-name": cell.combo.platform})
+    settings.update({"build-tag": cell.build_tag, "platform": cell.combo.platform})
     table = tomlkit.table()
     table.update(
         {
