@@ -4,7 +4,7 @@ The cell is the one whose pins stand in ``[build-system] requires``, for the Pyt
 machine's platform. Config settings (``pip install --config-settings KEY=VALUE``, ``python -m build -C KEY=VALUE``):
 
 ``build-tag``  PEP 427 build tag of the wheel; default: the cell's, such as ``280.128``
-``platform``   platform tag; default: this machine's native one
+``plat-name``  platform tag; default: this machine's native one
 ``jobs``       compilers at a time; default: by cores and memory
 ``lineinfo``   ``1`` keeps source lines in the cubins
 
@@ -24,7 +24,7 @@ from typing import Any
 
 from buildtool.errors import BuildToolError, ToolchainError, UsageError
 
-_SETTINGS = frozenset({"build-tag", "platform", "jobs", "lineinfo"})
+_SETTINGS = frozenset({"build-tag", "plat-name", "jobs", "lineinfo"})
 _LOWEST = (3, 11)
 
 
