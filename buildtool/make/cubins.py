@@ -103,12 +103,6 @@ def keys(wanted: Iterable[tuple[Instance, str, str]], kernels: Path, *, lineinfo
     return result
 
 
-def toolchain_headers(kernels: Path, instances: Iterable[Instance]) -> frozenset[str]:
-    """Names that the kernels include and the project does not have."""
-    sources = sorted({instance.source for instance in instances})
-    return frozenset[str]().union(*(closure(kernels, source, INCLUDE_FOLDERS).external for source in sources))
-
-
 def make(
     targets: Iterable[Target],
     *,

@@ -70,6 +70,8 @@ class Store:
         for _ in range(2):
             try:
                 if self._whole(path, sizes_only=sizes_only):
+                    with suppress(OSError):  # a cache that may only be read serves, too
+                        os.utime(path / _SEAL)
                     return path
             except FileNotFoundError:
                 if not path.exists():
@@ -123,6 +125,14 @@ class Store:
         if found is not None:
             return found, True
         return self.put(kind, key, fill, sizes_only=sizes_only), False
+
+    def drop_oldest(self, kind: str, keep: int) -> bool:
+        """Remove the entry of a kind that was not used for longest, unless only ``keep`` are left; whether it did."""
+        entries = sorted(self.root.glob(f"{kind}/*/*"), key=lambda path: (path / _SEAL).stat().st_mtime)
+        if len(entries) <= keep:
+            return False
+        self._discard(entries[0])
+        return True
 
     @contextmanager
     def scratch(self) -> Any:

@@ -9,10 +9,12 @@ the ``libc10_cuda`` ABI are the same for all CUDA builds of a release.
 from __future__ import annotations
 
 import os
+import platform as host
 import re
+import shutil
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +30,12 @@ _RETRY_SECONDS = (2.0, 6.0)
 _NETWORK = re.compile(
     r"failed to (fetch|download|lookup)|error sending request|dns error|connection|timed? ?out", re.IGNORECASE
 )
+_SCARCE_BYTES = 40e9
+"""With less free disk than this, what is installed is not kept in uv's cache as well."""
+_ROOM_BYTES = 8e9
+"""With less free disk than this, trees that were not used for longest make room for the next one."""
+_KEPT = 3
+"""Trees that are never dropped: wheels that are being finished may be using them."""
 _UV_PLATFORMS = {
     "linux_x86_64": "x86_64-manylinux_2_28",
     "manylinux_2_28_x86_64": "x86_64-manylinux_2_28",
@@ -100,15 +108,13 @@ class Toolchains:
     runner: Runner
     uv: Path | None = None
     environ: Mapping[str, str] | None = None
+    free: Callable[[Path], float] = lambda folder: shutil.disk_usage(folder).free
+    """Free bytes on the file system of a folder."""
 
     def nvrtc(self, pin: str, lock: str) -> Library:
         """The NVRTC of this pin, for the machine that runs the build."""
-        root = self._installed(locked(lock, [pin]), sys.platform, python=None, platform=None)
+        root = self._installed(locked(lock, [pin]), f"{sys.platform}-{host.machine()}", python=None, platform=None)
         return find_library(root, pin)
-
-    def cuda_headers(self, pins: tuple[str, ...], lock: str) -> Path:
-        """Folder with the installed CUDA header wheels."""
-        return self._installed(locked(lock, pins), sys.platform, python=None, platform=None)
 
     def torch(self, pins: tuple[str, ...], lock: str, python: str, platform: str) -> TorchTree:
         """Torch (first of ``pins``) and its CUDA headers for a platform and Python, with torch's pure dependencies."""
@@ -120,6 +126,8 @@ class Toolchains:
         key = digest({"requirements": requirements, "place": place, "python": python})
 
         def fill(folder: Path) -> None:
+            while self.free(folder) < _ROOM_BYTES and self.store.drop_oldest(KIND, keep=_KEPT):
+                pass
             self._install(requirements, folder, python, platform)
 
         return self.store.fetch(KIND, key, fill, sizes_only=True)[0]
@@ -130,6 +138,8 @@ class Toolchains:
         listing.write_text(requirements)
         argv: list[str | Path] = [uv, "pip", "install", "--target", folder, "--python", sys.executable]
         argv += ["--no-deps", "--require-hashes", "--only-binary", ":all:", "--no-progress", "-r", listing]
+        if self.free(folder) < _SCARCE_BYTES:
+            argv.append("--no-cache")  # else uv keeps a second name of every file, and dropping a tree frees nothing
         if python is not None:
             argv += ["--python-version", python.rstrip("t")]
         if platform is not None:

@@ -32,6 +32,7 @@ class Uv:
 
     def __init__(self, *failures: str, offline_works: bool = False) -> None:
         self.failures, self.offline_works, self.calls = list(failures), offline_works, 0
+        self.last: list[str] = []
 
     def run(
         self,
@@ -43,7 +44,7 @@ class Uv:
     ) -> Result:
         del cwd, env, timeout
         self.calls += 1
-        words = [str(word) for word in argv]
+        self.last = words = [str(word) for word in argv]
         if "--offline" in words and not self.offline_works:
             return Result(tuple(words), 1, "", "no cache", 0, 0)
         if self.failures and "--offline" not in words:
@@ -130,3 +131,18 @@ def test_what_a_front_end_installed_counts_only_in_the_exact_version(tmp_path: P
 def test_compilers_see_a_clean_environment() -> None:
     env = base_environment({"PATH": "/bin", "CPATH": "/x", "PYTHONPATH": "/y", "CXXFLAGS": "-O0", "HOME": "/h"})
     assert env == {"PATH": "/bin", "HOME": "/h", "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def test_trees_make_room_for_each_other_when_the_disk_is_nearly_full(tmp_path: Path) -> None:
+    store, lock = Store(tmp_path), LOCK
+    for number in range(5):
+        lock += f"nvidia-x=={number} \\\n    --hash=sha256:{number}\n"
+    for number in range(5):
+        uv = Uv()
+        toolchains = Toolchains(store, uv, Path("uv"), free=lambda _: 5e9)
+        toolchains.nvrtc(f"nvidia-x=={number}", lock)
+        assert "--no-cache" in uv.last
+    assert len(list(store.root.glob("toolchain/*/*"))) == 4
+    uv = Uv()
+    Toolchains(store, uv, Path("uv"), free=lambda _: 1e12).nvrtc("nvidia-x==0", lock)
+    assert (uv.calls, "--no-cache" in uv.last) == (1, False)
