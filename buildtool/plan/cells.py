@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+PYTORCH_INDEX = "https://download.pytorch.org/whl"
+"""PyTorch's own wheel index; its channels (`Cell.torch_index`, ``cpu``) are folders of it."""
+
 
 @dataclass(frozen=True, order=True)
 class Combo:

@@ -26,14 +26,13 @@ from buildtool.make.interpreters import find_python, find_uv
 from buildtool.make.runner import Result, Runner, TimedOutError, base_environment
 from buildtool.make.store import Store, digest
 from buildtool.make.toolchain import TorchTree
-from buildtool.plan.cells import Cell
+from buildtool.plan.cells import PYTORCH_INDEX, Cell
 from buildtool.prove import probe
 from buildtool.prove.findings import Finding
 from buildtool.prove.symbols import folder_key
 from buildtool.prove.verify import TrialResult
 
 TIMEOUT = 300.0
-_TORCH_CHANNEL = "https://download.pytorch.org/whl/{channel}"
 
 
 @dataclass(frozen=True)
@@ -116,8 +115,7 @@ class EnvironmentTrial:
         """Install torch with everything it depends on, from where the cell's build of it is served."""
         argv: list[str | Path] = [uv, "pip", "install", "--quiet", "--python", program, cell.pins.torch, "numpy"]
         if cell.torch_index != "pypi":
-            channel = _TORCH_CHANNEL.format(channel=cell.torch_index)
-            argv += ["--index", channel, "--index-strategy", "unsafe-best-match"]
+            argv += ["--index", f"{PYTORCH_INDEX}/{cell.torch_index}", "--index-strategy", "unsafe-best-match"]
         self._must(argv, timeout=3600)
         return f"{cell.pins.torch}: real; NVIDIA libraries: real"
 

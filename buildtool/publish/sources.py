@@ -20,9 +20,9 @@ from pypi_simple import (
 )
 
 from buildtool.errors import PublishError
+from buildtool.plan.cells import PYTORCH_INDEX
 from buildtool.publish.watch import PYPI, Build, build_of, cuda_of_metadata
 
-PYTORCH_INDEX = "https://download.pytorch.org/whl"
 _TIMEOUT = 60
 _ATTEMPTS = 3
 _PAUSE = 2.0

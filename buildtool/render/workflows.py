@@ -7,8 +7,9 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict
 
+from buildtool.plan.cells import PYTORCH_INDEX
 from buildtool.plan.matrix import Matrix
-from buildtool.plan.tags import interpreter_tags
+from buildtool.plan.tags import interpreter_tags, version_key
 from buildtool.render.docker import Tools
 from buildtool.render.text import fill
 
@@ -86,6 +87,8 @@ def _platforms(matrix: Matrix) -> dict[str, str]:
         "WINDOWS_RUNNER": facts[native["windows"][0]].runner,
         "LINUX_PLATFORMS": of["linux"],
         "WINDOWS_PLATFORMS": of["windows"],
+        "TORCH_CPU": f"torch=={max((c.torch for c in matrix.sets[RELEASE_SET]), key=version_key)}+cpu",
+        "TORCH_CPU_INDEX": f"{PYTORCH_INDEX}/cpu",
         "SELECTION_RELEASE": f"set={RELEASE_SET}",
         "SELECTION_LINUX": f"set={RELEASE_SET} platform={of['linux']}",
         "SELECTION_WINDOWS": f"set={RELEASE_SET} platform={of['windows']}",

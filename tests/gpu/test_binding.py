@@ -1,10 +1,9 @@
 """The same attention, bit for bit, however the inputs lie in memory and whatever launches it; and clear errors."""
-# ruff: noqa: ANN001, ANN002, ANN201
-# Tensors in, tensors out; the ops take their flags by position.
 
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
@@ -13,13 +12,13 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(),
 
 
 @pytest.fixture(scope="module")
-def ops():
+def ops() -> Any:
     import sageattention  # noqa: F401  registers the ops
 
     return torch.ops.sageattention
 
 
-def paths():
+def paths() -> list[str]:
     names = ["f16", "f8", "f8_sm90"]
     if torch.cuda.is_available():
         capability = torch.cuda.get_device_capability()
@@ -27,25 +26,36 @@ def paths():
     return names
 
 
-def randn(*shape, dtype=torch.float16, seed=0):
+def randn(*shape: int, dtype: Any = torch.float16, seed: int = 0) -> Any:
     g = torch.Generator("cuda").manual_seed(seed)
     return (torch.randn(shape, device="cuda", generator=g) + 0.5).to(dtype)
 
 
-def dense(ops, q, k, v, path, *, layout=0, mask=None, causal=False, smooth_v=False):
+def dense(
+    ops: Any,
+    q: Any,
+    k: Any,
+    v: Any,
+    path: str,
+    *,
+    layout: int = 0,
+    mask: Any = None,
+    causal: bool = False,
+    smooth_v: bool = False,
+) -> Any:
     accumulator = "fp32" if path == "f16" else "fp32+fp32"
     scale = q.shape[-1] ** -0.5
     return ops.attention(q, k, v, mask, layout, causal, scale, path, "per_thread", accumulator, True, smooth_v, True)
 
 
-def same(got, want):
+def same(got: Any, want: Any) -> None:
     for a, b in zip(got, want, strict=True):
         assert torch.equal(a, b)
 
 
 @pytest.mark.parametrize("path", paths())
 @pytest.mark.parametrize("causal", [False, True])
-def test_packed_sequences_are_single_calls(ops, path, causal):
+def test_packed_sequences_are_single_calls(ops: Any, path: str, causal: bool) -> None:
     """Each sequence of a pack gives what it gives alone; without keys, zeros and an lse of minus infinity."""
     q_lengths, k_lengths = [100, 1, 0, 333, 64, 5], [100, 130, 7, 1000, 0, 17]
     q, k, v = (randn(sum(n), h, 64, seed=h) for n, h in ((q_lengths, 4), (k_lengths, 2), (k_lengths, 2)))
@@ -65,22 +75,22 @@ def test_packed_sequences_are_single_calls(ops, path, causal):
 
 @pytest.mark.parametrize("path", paths())
 @pytest.mark.parametrize("d", [64, 128])
-def test_strides_do_not_matter(ops, path, d):
+def test_strides_do_not_matter(ops: Any, path: str, d: int) -> None:
     wide = randn(2, 200, 3, 6, d + 3)
     for q, k, v in (
         wide[..., :d].unbind(2),  # unaligned rows
         wide[..., 3:].unbind(2),  # unaligned bases too
         (wide[:, :, 0, :, :d], wide[:, :1, 1, :, :d].expand(2, 200, 6, d), wide[:, :, 2, :, :d]),
     ):
-        want = dense(ops, *(x.contiguous() for x in (q, k, v)), path, layout=1)
+        want = dense(ops, q.contiguous(), k.contiguous(), v.contiguous(), path, layout=1)
         same(dense(ops, q, k, v, path, layout=1), want)
-        out, lse = dense(ops, *(x.transpose(1, 2) for x in (q, k, v)), path)
+        out, lse = dense(ops, q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), path)
         same((out.transpose(1, 2), lse), want)
 
 
 @pytest.mark.parametrize("path", paths())
 @pytest.mark.parametrize("d", [1, 8, 13, 40, 63, 72, 127])
-def test_head_dims_are_padded_with_zeros(ops, path, d):
+def test_head_dims_are_padded_with_zeros(ops: Any, path: str, d: int) -> None:
     padded = 64 if d <= 64 else 128
     q, k, v = (randn(1, 2, 150, d, seed=i) for i in range(3))
     wide = [torch.nn.functional.pad(x, (0, padded - d)) for x in (q, k, v)]
@@ -93,7 +103,7 @@ def test_head_dims_are_padded_with_zeros(ops, path, d):
 
 
 @pytest.mark.parametrize("path", paths())
-def test_streams_and_graphs(ops, path):
+def test_streams_and_graphs(ops: Any, path: str) -> None:
     q, k, v = (randn(2, 4, 500, 64, seed=i) for i in range(3))
     want = dense(ops, q, k, v, path)
     stream = torch.cuda.Stream()
@@ -116,7 +126,7 @@ def test_streams_and_graphs(ops, path):
 
 
 @pytest.mark.parametrize("path", paths())
-def test_repeated_calls_agree(ops, path):
+def test_repeated_calls_agree(ops: Any, path: str) -> None:
     q, k, v = (randn(2, 8, 2000, 128, seed=i) for i in range(3))
     want = dense(ops, q, k, v, path)
     for _ in range(20):
@@ -124,7 +134,7 @@ def test_repeated_calls_agree(ops, path):
 
 
 @pytest.mark.parametrize("path", paths())
-def test_empty(ops, path):
+def test_empty(ops: Any, path: str) -> None:
     for b, hq, hkv, sq, sk in [(0, 2, 2, 5, 5), (2, 0, 0, 5, 5), (2, 4, 2, 0, 5), (2, 4, 2, 5, 0)]:
         q, k, v = randn(b, hq, sq, 64), randn(b, hkv, sk, 64), randn(b, hkv, sk, 64)
         out, lse = dense(ops, q, k, v, path)
@@ -135,7 +145,7 @@ def test_empty(ops, path):
 
 
 @pytest.mark.parametrize("path", paths())
-def test_more_heads_than_a_grid_dimension(ops, path):
+def test_more_heads_than_a_grid_dimension(ops: Any, path: str) -> None:
     q = randn(1, 66000, 20, 64)
     out, lse = dense(ops, q, q, q, path)
     for h in (0, 65535, 65536, 65999):
@@ -143,7 +153,7 @@ def test_more_heads_than_a_grid_dimension(ops, path):
         same((out[:, h : h + 1], lse[:, h : h + 1]), dense(ops, one, one, one, path))
 
 
-def test_over_2_31_elements(ops):
+def test_over_2_31_elements(ops: Any) -> None:
     big = torch.empty(3, 6500, 900, 128, device="cuda", dtype=torch.float16)
     big.copy_(randn(3, 1, 900, 128).expand_as(big))
     assert big.numel() > 2**31
@@ -156,7 +166,7 @@ def test_over_2_31_elements(ops):
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
-def test_current_device_is_kept(ops):
+def test_current_device_is_kept(ops: Any) -> None:
     q = randn(1, 2, 100, 64).to("cuda:1")
     with torch.cuda.device(0):
         out, _ = dense(ops, q, q, q, "f16")
@@ -165,7 +175,7 @@ def test_current_device_is_kept(ops):
 
 
 @pytest.mark.parametrize("path", paths())
-def test_host_time(ops, path):
+def test_host_time(ops: Any, path: str) -> None:
     """A call costs the host less than 60 microseconds (SDPA's takes 30 to 60)."""
     q, k, v = (randn(1, 2, 64, 64, seed=i) for i in range(3))
     for _ in range(30):
@@ -195,7 +205,9 @@ def test_host_time(ops, path):
         ({"mask": (3, 4, 8, 8)}, ValueError, "broadcast"),
     ],
 )
-def test_errors_say_what_and_what_is_allowed(ops, change, error, words):
+def test_errors_say_what_and_what_is_allowed(
+    ops: Any, change: dict[str, Any], error: type[Exception], words: str
+) -> None:
     q, k, v = (randn(*change.get(name, (1, 4 if name == "q" else 2, 8, 64))) for name in "qkv")
     mask = torch.zeros(change["mask"], device="cuda") if "mask" in change else None
     with pytest.raises(error, match=words):

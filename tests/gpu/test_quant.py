@@ -1,8 +1,8 @@
 """The kernels that prepare operands, bit for bit against their definitions (kernels/sage2/quant_*.cu) in PyTorch."""
-# ruff: noqa: ANN001, ANN201
-# Tensors in, tensors out; the ops take their flags by position.
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 
@@ -14,24 +14,24 @@ TOKEN_ORDER = [0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15]
 
 
 @pytest.fixture(scope="module")
-def ops():
+def ops() -> Any:
     import sageattention  # noqa: F401  registers the ops
 
     return torch.ops.sageattention
 
 
-def pad(x, tokens, columns):
+def pad(x: Any, tokens: int, columns: int) -> Any:
     out = torch.zeros(*x.shape[:2], tokens, columns, dtype=x.dtype, device=x.device)
     out[:, :, : x.shape[2], : x.shape[3]] = x
     return out
 
 
-def divide(a, b):
+def divide(a: Any, b: Any) -> Any:
     """IEEE division; a tensor divided by a Python number is multiplied by its reciprocal on the GPU."""
     return torch.div(torch.full_like(b, a) if isinstance(a, float) else a, b)
 
 
-def sampled_mean(x):
+def sampled_mean(x: Any) -> Any:
     """Mean of at most 128 tokens of [B, H, S, D] fp32, summed as the kernels do."""
     length = x.shape[2]
     n = min(length, SAMPLE)
@@ -44,19 +44,19 @@ def sampled_mean(x):
     return divide(total, torch.full_like(total, n))
 
 
-def scales(amax, qmax):
+def scales(amax: Any, qmax: float) -> tuple[Any, Any]:
     """(scale, its reciprocal) of groups with these maxima."""
     zero = amax < 2.0**-100
     scale = torch.where(zero, 0.0, amax * torch.tensor(1 / qmax, dtype=torch.float32, device=amax.device))
     return scale, torch.where(zero, 0.0, divide(float(qmax), amax))
 
 
-def to_int8(x, scale):
+def to_int8(x: Any, scale: Any) -> Any:
     """The exact products (they fit float64) rounded to nearest, ties to even."""
     return (x.double() * scale.double()).round().to(torch.int8)
 
 
-def reference_k(k, block, gran, smooth, mean=None):
+def reference_k(k: Any, block: int, gran: str, smooth: bool, mean: Any = None) -> tuple[Any, Any, Any]:
     """k8 [B, H, Skp, D], scale [B, H, Skp / block, 4], mean [B, H, D] of K [B, H, S, d]."""
     b, h, s, d = k.shape
     columns = 64 if d <= 64 else 128 if d <= 128 else 256
@@ -75,7 +75,7 @@ def reference_k(k, block, gran, smooth, mean=None):
     return k8.view(b, h, rows, columns), scale, mean[:, :, 0]
 
 
-def reference_v(v, vmax, smooth):
+def reference_v(v: Any, vmax: float, smooth: bool) -> tuple[Any, Any, Any]:
     """v8 [B, H, D, Skp] (token order applied), scale and mean [B, H, D] of V [B, H, S, d]."""
     b, h, s, d = v.shape
     columns = 64 if d <= 64 else 128
@@ -89,7 +89,7 @@ def reference_v(v, vmax, smooth):
     return v8.transpose(2, 3).contiguous(), scale[:, :, 0], mean[:, :, 0]
 
 
-def data(shape, dtype, kind="normal", seed=0):
+def data(shape: tuple[int, ...], dtype: Any, kind: str = "normal", seed: int = 0) -> Any:
     g = torch.Generator("cuda").manual_seed(seed)
     x = torch.randn(shape, device="cuda", generator=g)
     if kind == "offset":
@@ -101,7 +101,7 @@ def data(shape, dtype, kind="normal", seed=0):
     return x.to(dtype)
 
 
-def laid_out(x, layout):
+def laid_out(x: Any, layout: int) -> Any:
     """The same values, [B, H, S, D] or stored as [B, S, H, D]."""
     return x if layout == 0 else x.transpose(1, 2).contiguous()
 
@@ -112,7 +112,7 @@ LENGTHS = [1, 3, 17, 64, 65, 127, 128, 129, 203, 1024, 1023, 4096, 8192, 9000]
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["f16", "bf16"])
 @pytest.mark.parametrize("d", [64, 128, 256, 8, 40, 80, 96, 200, 63, 127, 1])
 @pytest.mark.parametrize("length", LENGTHS)
-def test_k(ops, dtype, d, length):
+def test_k(ops: Any, dtype: Any, d: int, length: int) -> None:
     for i, (block, gran, smooth) in enumerate(
         [(64, "per_thread", True), (64, "per_warp", True), (128, "per_thread", True), (128, "per_warp", False)]
     ):
@@ -128,7 +128,7 @@ def test_k(ops, dtype, d, length):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["f16", "bf16"])
 @pytest.mark.parametrize("d", [64, 128, 8, 40, 80, 63, 127, 1])
 @pytest.mark.parametrize("length", LENGTHS)
-def test_v(ops, dtype, d, length):
+def test_v(ops: Any, dtype: Any, d: int, length: int) -> None:
     for i, (vmax, smooth, kind) in enumerate(
         [(448.0, False, "normal"), (2.25, False, "zero_channels"), (448.0, True, "offset"), (448.0, True, "zeros")]
     ):
@@ -144,7 +144,7 @@ def test_v(ops, dtype, d, length):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["f16", "bf16"])
 @pytest.mark.parametrize("block", [16, 32, 64, 128])
 @pytest.mark.parametrize("d", [64, 80, 127])
-def test_int8(ops, dtype, block, d):
+def test_int8(ops: Any, dtype: Any, block: int, d: int) -> None:
     for length in (1, 17, 128, 1023):
         for i, (gran, centred) in enumerate([("per_warp", False), ("per_thread", True)]):
             x = data((2, 3, length, d), dtype, "offset", i)
@@ -163,7 +163,7 @@ def test_int8(ops, dtype, block, d):
             assert torch.equal(x8, laid_out(y8, layout))
 
 
-def test_strides(ops):
+def test_strides(ops: Any) -> None:
     """Packed QKV, broadcast heads, odd row strides, a base that is not 16-byte aligned: the same bits."""
     base = data((2, 3, 300, 3 * 64 + 5), torch.float16)
     views = [base[..., 64:128], base[..., 3:67], base[:, :1, :, :64].expand(2, 3, 300, 64), base[:, :, ::2, 1:65]]
@@ -178,7 +178,7 @@ def test_strides(ops):
         assert torch.equal(scale, scale_)
 
 
-def test_mean_serves(ops):
+def test_mean_serves(ops: Any) -> None:
     """The sampled mean removes a per-channel offset about as well as the exact one: scales within 15 %."""
     k = data((2, 4, 8192, 128), torch.float16, "offset")
     exact = k.float().mean(2, keepdim=True)
@@ -189,7 +189,7 @@ def test_mean_serves(ops):
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_not_finite_stays_in_its_head(ops, bad):
+def test_not_finite_stays_in_its_head(ops: Any, bad: Any) -> None:
     k = data((2, 3, 500, 64), torch.bfloat16)
     k[1, 2, 321, 5] = bad
     _, scale, mean = ops.quantize_k(k, 0, 64, "per_thread", True)
@@ -202,7 +202,7 @@ def test_not_finite_stays_in_its_head(ops, bad):
         assert rest.isfinite().all()
 
 
-def test_empty(ops):
+def test_empty(ops: Any) -> None:
     for shape in [(0, 2, 16, 64), (2, 0, 16, 64), (2, 2, 0, 64)]:
         x = torch.empty(shape, device="cuda", dtype=torch.float16)
         k8, scale, mean = ops.quantize_k(x, 0, 64, "per_thread", True)
@@ -211,7 +211,7 @@ def test_empty(ops):
         assert mean.shape == (*x.shape[:2], 64)
 
 
-def test_more_heads_than_a_grid_dimension(ops):
+def test_more_heads_than_a_grid_dimension(ops: Any) -> None:
     k = data((1, 70000, 16, 64), torch.float16)
     k8, scale, mean = ops.quantize_k(k, 0, 64, "per_thread", True)
     k8_, scale_, mean_ = reference_k(k, 64, "per_thread", True)
@@ -220,7 +220,7 @@ def test_more_heads_than_a_grid_dimension(ops):
     assert torch.equal(mean, mean_)
 
 
-def test_over_2_31_elements(ops):
+def test_over_2_31_elements(ops: Any) -> None:
     shape = (1, 2, 9_000_000, 128)
     k = torch.zeros(shape, device="cuda", dtype=torch.float16)
     k[0, 1, -1000:] = data((1000, 128), torch.float16)

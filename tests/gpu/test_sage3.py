@@ -330,8 +330,11 @@ def test_torch_compile_and_opcheck() -> None:
 
 def test_random_shapes() -> None:
     generator = torch.Generator().manual_seed(0)
+
+    def pick(low: int, high: int) -> int:
+        return int(torch.randint(low, high, (1,), generator=generator))
+
     for trial, causal in itertools.product(range(12), (False, True)):
-        pick = lambda low, high: int(torch.randint(low, high, (1,), generator=generator))  # noqa: E731
         kv_heads, group, head_dim = pick(1, 3), pick(1, 4), pick(1, 129)
         q = tensor((pick(1, 3), kv_heads * group, pick(1, 700), head_dim), seed=trial)
         length = pick(1, 700)

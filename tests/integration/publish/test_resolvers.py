@@ -17,7 +17,7 @@ pytestmark = pytest.mark.integration
 def test_installers_choose_right_from_channels_and_wrong_from_a_flat_page(root: Path, tmp_path: Path) -> None:
     words = ("set=release", "torch=2.8,2.9", "package=sageattention")
     write_dist(cells_of(root, *words), tmp_path / "dist")
-    argv = [
+    argv: list[str | Path] = [
         sys.executable,
         "-m",
         "buildtool",

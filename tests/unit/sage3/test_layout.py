@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="needs PyTorch; a build for CPU will do")
 
 from sageattn3 import layout, reference  # noqa: E402
 
