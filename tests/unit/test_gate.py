@@ -1,0 +1,83 @@
+"""What decides whether a built wheel may go to the output folder."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from buildtool.commands import gate
+from buildtool.make.store import Store
+from buildtool.make.workshop import Verdict
+from buildtool.plan.cells import Cell
+from buildtool.prove.findings import Finding
+from buildtool.prove.verify import Depth, TrialResult
+from tests.unit.prove import synthetic as s
+from tests.unit.prove.test_trial import Programs
+
+INSTANCES = """
+[tiny]
+source = "tiny.cu"
+packages = ["sageattention"]
+archs = ["sm_80", "sm_90a", "sm_120a"]
+axes = [{ macro = "D", values = { d64 = "64" } }]
+
+[tiny_d128]
+source = "tiny.cu"
+packages = ["sageattention"]
+archs = ["sm_80"]
+"""
+
+
+def refuse() -> NoReturn:
+    raise AssertionError("torch was unpacked though its symbols are known")
+
+
+def judge(root: Path, folder: Path, level: Depth, wheel: s.Wheel | None = None) -> Verdict:
+    (folder / "kernels").mkdir(exist_ok=True)
+    (folder / "kernels/instances.toml").write_text(INSTANCES)
+    (folder / "sageattention").mkdir(exist_ok=True)
+    shutil.copy(root / "sageattention/_dispatch.py", folder / "sageattention")
+    store = Store(folder / "store")
+    gate.symbol_cache(store).mkdir(parents=True, exist_ok=True)
+    (gate.symbol_cache(store) / "torch-2.8.0-linux_x86_64-0.sym").write_bytes(s.symbols().encode())
+    path = folder / s.cell().wheel
+    path.write_bytes((wheel or s.wheel()).build())
+    return gate.gate_of(folder, store, Programs({}), level)(path, s.cell(), refuse)
+
+
+def test_a_good_wheel_passes(root: Path, tmp_path: Path) -> None:
+    verdict = judge(root, tmp_path, "static")
+    assert verdict.problems == ()
+    assert verdict.ok
+    assert verdict.undone == ""
+    assert verdict.report["resolves"] == {"2.8.0": []}
+
+
+def test_a_bad_wheel_does_not(root: Path, tmp_path: Path) -> None:
+    wheel = s.wheel()
+    del wheel.archives["sm_90a"]
+    verdict = judge(root, tmp_path, "import", wheel)
+    assert not verdict.ok
+    assert "cubin.archive-missing" in "".join(verdict.problems)
+
+
+@pytest.mark.parametrize(("code", "ok"), [("import.skipped", True), ("import.failed", False)])
+def test_a_check_that_was_not_possible_is_no_fault_of_the_wheel(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, code: str, ok: bool
+) -> None:
+    class Trial:
+        def __init__(self, *_: object) -> None: ...
+
+        def __call__(self, wheel: Path, cell: Cell, *, gpu: bool) -> TrialResult:
+            assert wheel.exists()
+            assert not gpu
+            return TrialResult((Finding(code, cell.combo.package, "a", "b"),), "3.12", "none")
+
+    monkeypatch.setattr(gate, "EnvironmentTrial", Trial)
+    verdict = judge(root, tmp_path, "import")
+    assert verdict.ok is ok
+    assert bool(verdict.undone) is ok
+    assert bool(verdict.problems) is not ok
