@@ -21,6 +21,7 @@ from buildtool.errors import ToolchainError
 _DROPPED = ("CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "LIBRARY_PATH", "LD_LIBRARY_PATH", "LD_PRELOAD")
 _DROPPED_PREFIXES = ("PYTHON", "NVCC_", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS", "TORCH_", "GCC_", "COMPILER_PATH")
 _GRACE_SECONDS = 2.0
+_SIGNALS = (signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM))
 
 
 class TimedOutError(ToolchainError):
@@ -126,8 +127,13 @@ class Processes:
         with self._lock:
             self._closed = True
             live = tuple(self._live)
-        for process in live:
-            _kill(process)
+        # Only the thread that started a program may wait for it, so here it is signalled and looked at, not reaped.
+        for sign in _SIGNALS:
+            for process in live:
+                _signal(process, sign)
+            deadline = time.monotonic() + _GRACE_SECONDS
+            while any(process.returncode is None for process in live) and time.monotonic() < deadline:
+                time.sleep(0.01)
 
     def _spawn(
         self, words: list[str], cwd: Path | None, env: Mapping[str, str] | None, **streams: int | IO[bytes] | None
@@ -183,14 +189,19 @@ def _late(process: subprocess.Popen[Any]) -> TimedOutError:
 
 
 def _kill(process: subprocess.Popen[Any]) -> None:
-    """Ask the process and its children to end, then insist."""
-    for sign in (signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
+    """Ask the process and its children to end, then insist; reaps it."""
+    for sign in _SIGNALS:
         if process.poll() is not None:
             return
+        _signal(process, sign)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_GRACE_SECONDS)
+
+
+def _signal(process: subprocess.Popen[Any], sign: int) -> None:
+    if process.returncode is None:
         with suppress(OSError):
             if sys.platform == "win32":
                 process.terminate()
             else:
                 os.killpg(process.pid, sign)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_GRACE_SECONDS)

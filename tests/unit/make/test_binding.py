@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from pathlib import PurePosixPath, PureWindowsPath
+
+import pytest
+
+from buildtool.errors import ToolchainError
+from buildtool.make.binding import Spec, compiler_for, gnu_command, msvc_command
+from buildtool.make.schedule import work_of
+from buildtool.plan.cells import BuildPlan, Cell
+from buildtool.plan.instances import parse_instances
+from tests.integration.faults import INSTANCES, cell
+
+GNU = """
+c++ -std=c++20 -O2 -DNDEBUG -D_GLIBCXX_USE_CXX11_ABI=1 -fPIC -shared -fvisibility=hidden -fvisibility-inlines-hidden
+-ffunction-sections -fdata-sections -Wall -Wextra -Werror -ffile-prefix-map=/t/torch/include=include
+-ffile-prefix-map=/t/cuda=include -I. -Iinclude -isystem /t/torch/include -isystem /t/cuda binding/sageattention.cpp
+-o /o/libsageattention.so -L/t/lib -Wl,--no-as-needed -lc10 -lc10_cuda -ltorch_cpu -ltorch -Wl,--as-needed
+-Wl,--allow-shlib-undefined -Wl,--gc-sections -Wl,--build-id=none -Wl,-z,relro,-z,now,-z,noexecstack -Wl,-s
+"""
+MSVC = r"""
+cl.exe /nologo /std:c++20 /O2 /DNDEBUG /MD /EHsc /bigobj /permissive- /Zc:__cplusplus /Zc:preprocessor /W3 /external:W0
+/I. /Iinclude /external:I C:\t\include /d1trimfile:C:\t\include binding/sageattention.cpp /LD /FeC:\o\sageattention.dll
+/FoC:\o\sageattention.obj /link /Brepro /LIBPATH:C:\t\lib c10.lib c10_cuda.lib torch_cpu.lib torch.lib /INCREMENTAL:NO
+/OPT:REF /IMPLIB:C:\o\sageattention.lib /PDBALTPATH:%_PDB%
+"""
+
+
+def spec(platform: str = "linux_x86_64", torch: str = "2.13.0", *, cxx11_abi: bool = True) -> Spec:
+    return Spec("binding/sageattention.cpp", platform, torch, 20, cxx11_abi, ("torch==2.13.0",))
+
+
+def test_the_command_for_gnu_compilers() -> None:
+    includes = [PurePosixPath("/t/torch/include"), PurePosixPath("/t/cuda")]
+    lib, output = PurePosixPath("/t/lib"), PurePosixPath("/o/libsageattention.so")
+    assert gnu_command(spec(), "c++", includes, lib, output) == GNU.split()
+
+
+def test_the_command_for_msvc() -> None:
+    lib, output = PureWindowsPath(r"C:\t\lib"), PureWindowsPath(r"C:\o\sageattention.dll")
+    assert msvc_command(spec("win_amd64"), [PureWindowsPath(r"C:\t\include")], lib, output) == MSVC.split()
+
+
+@pytest.mark.parametrize(
+    ("torch", "cxx11_abi", "foreign"), [("2.6.0", True, True), ("2.6.0", False, False), ("2.7.0", True, False)]
+)
+def test_only_torch_2_6_has_builds_whose_abi_is_not_that_of_pypi(torch: str, cxx11_abi: bool, foreign: bool) -> None:  # noqa: FBT001
+    command = gnu_command(spec(torch=torch, cxx11_abi=cxx11_abi), "c++", [], PurePosixPath("l"), PurePosixPath("o"))
+    assert ("-Wl,--unresolved-symbols=ignore-all" in command) is foreign
+    assert f"-D_GLIBCXX_USE_CXX11_ABI={int(cxx11_abi)}" in command
+
+
+def test_libraries_are_named_as_the_system_has_them() -> None:
+    assert spec("linux_x86_64").library == "libsageattention.so"
+    assert spec("win_amd64").library == "sageattention.dll"
+
+
+def test_compilers_by_platform() -> None:
+    assert compiler_for("linux_x86_64", {}, "x86_64") == "g++"
+    assert compiler_for("manylinux_2_28_x86_64", {"CXX": "clang++"}, "x86_64") == "clang++"
+    assert compiler_for("linux_aarch64", {}, "x86_64") == "aarch64-linux-gnu-g++"
+    assert compiler_for("linux_aarch64", {}, "aarch64") == "g++"
+    with pytest.raises(ToolchainError, match="win_amd64"):
+        compiler_for("win_amd64", {}, "x86_64")
+
+
+def test_cells_share_cubins_and_bindings() -> None:
+    cells: tuple[Cell, ...] = (cell("3.11"), cell("3.12"))
+    work = work_of(BuildPlan(cells), parse_instances(INSTANCES))
+    assert len(work.kernels) == 4
+    assert len(work.bindings) == 1
+    assert [set(kernels) for kernels in work.kernels_of] == [set(work.kernels)] * 2
+    assert work.binding_of == work.bindings * 2
