@@ -67,7 +67,12 @@ def main() -> None:
             for stage, spent in stages.items():
                 print(f"    {stage:<12} {spent['cpu']:7.1f} CPU-s {spent['wall']:7.1f} s wall")
     machine = {"cores": len(os.sched_getaffinity(0)), "machine": platform.machine(), "system": platform.platform()}
-    result = {"machine": machine, "downloads": "cold" if args.cold_downloads else "from uv's cache", "steps": rows}
+    load = {"load": [round(value, 1) for value in os.getloadavg()]}  # what else ran: wall times depend on it
+    result = {
+        "machine": machine | load,
+        "downloads": "cold" if args.cold_downloads else "from uv's cache",
+        "steps": rows,
+    }
     if args.write:
         args.write.write_text(json.dumps(result, indent=1) + "\n")
 
