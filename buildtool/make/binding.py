@@ -117,8 +117,17 @@ def msvc_command(spec: Spec, includes: Sequence[PurePath], lib: PurePath, output
     ]
 
 
+def command_for(spec: Spec, compiler: str, includes: Sequence[PurePath], lib: PurePath, output: PurePath) -> list[str]:
+    """The command line of the compiler that the platform has."""
+    if spec.platform.startswith("win"):
+        return msvc_command(spec, includes, lib, output)
+    return gnu_command(spec, compiler, includes, lib, output)
+
+
 def compiler_for(platform: str, environ: Mapping[str, str], machine: str) -> str:
-    """The C++ compiler for a Linux platform tag: ``$CXX``, g++, or the cross g++ when the machine differs."""
+    """The C++ compiler for a platform tag: ``$CXX``, g++, the cross g++ when the machine differs, or cl.exe on Windows."""
+    if platform.startswith("win") and sys.platform == "win32":
+        return "cl.exe"
     target = platform.removeprefix("manylinux_2_28_").removeprefix("linux_")
     if target == machine:
         return environ.get("CXX") or "g++"
@@ -135,8 +144,10 @@ def make(spec: Spec, *, kernels: Path, tree: TorchTree, compiler: str, store: St
     key = cache_key(spec, kernels, compiler, runner)
 
     def fill(folder: Path) -> None:
-        command = gnu_command(spec, compiler, tree.include_folders, tree.lib, folder / spec.library)
+        command = command_for(spec, compiler, tree.include_folders, tree.lib, folder / spec.library)
         result = runner.run(command, cwd=kernels, env=base_environment(), timeout=1800)
+        for name in (".obj", ".lib", ".exp"):  # what cl.exe leaves beside the library
+            (folder / spec.library).with_suffix(name).unlink(missing_ok=True)
         if result.returncode != 0:
             raise CompileError(
                 f"kernels/{spec.source} does not compile against torch {spec.torch} for {spec.platform}:\n"
@@ -158,7 +169,7 @@ def cache_key(spec: Spec, kernels: Path, compiler: str, runner: Runner) -> str:
     return digest(
         {
             "recipe": _RECIPE,
-            "command": gnu_command(spec, "c++", (), PurePath("lib"), PurePath("out")),
+            "command": command_for(spec, "c++", (), PurePath("lib"), PurePath("out")),
             "compiler": _identity(compiler, runner),
             "torch": spec.torch,
             "platform": spec.platform.removeprefix("manylinux_2_28_").removeprefix("linux_"),
@@ -171,10 +182,13 @@ def cache_key(spec: Spec, kernels: Path, compiler: str, runner: Runner) -> str:
 def _identity(compiler: str, runner: Runner) -> str:
     """What the compiler says it is. Raises ToolchainError if there is none."""
     if shutil.which(compiler) is None:
-        package = "g++-aarch64-linux-gnu" if compiler.startswith("aarch64") else "g++"
-        raise ToolchainError(f"the C++ compiler {compiler} is not installed", f"apt-get install {package}")
-    result = runner.run([compiler, "-v"], env=base_environment(), timeout=60)
-    found = re.search(r"^(gcc|clang|.*) version .*$", result.stderr, re.MULTILINE)
+        cross = compiler.startswith("aarch64")
+        remedy = "apt-get install " + ("g++-aarch64-linux-gnu" if cross else "g++")
+        if sys.platform == "win32":
+            remedy = "run in a Developer PowerShell for Visual Studio, which has it on PATH"
+        raise ToolchainError(f"the C++ compiler {compiler} is not installed", remedy)
+    result = runner.run([compiler] if compiler == "cl.exe" else [compiler, "-v"], env=base_environment(), timeout=60)
+    found = re.search(r"^.*\bVersion .*$", result.stderr, re.MULTILINE | re.IGNORECASE)
     return f"{found[0] if found else result.stderr}"
 
 

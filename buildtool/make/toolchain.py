@@ -119,7 +119,8 @@ class Toolchains:
     def torch(self, pins: tuple[str, ...], lock: str, python: str, platform: str) -> TorchTree:
         """Torch (first of ``pins``) and its CUDA headers for a platform and Python, with torch's pure dependencies."""
         text = locked(lock, pins) + locked_pure(lock)
-        root = self._installed(text, platform, python=python, platform=_UV_PLATFORMS[platform])
+        machine = _UV_PLATFORMS[platform]
+        root = self._installed(text, machine, python=python, platform=machine)
         return TorchTree(root, pins)
 
     def _installed(self, requirements: str, place: str, *, python: str | None, platform: str | None) -> Path:
