@@ -125,7 +125,7 @@ def command_for(spec: Spec, compiler: str, includes: Sequence[PurePath], lib: Pu
 
 
 def compiler_for(platform: str, environ: Mapping[str, str], machine: str) -> str:
-    """The C++ compiler for a platform tag: ``$CXX``, g++, the cross g++ when the machine differs, or cl.exe on Windows."""
+    """The C++ compiler of a platform: ``$CXX``, g++, the cross g++ for another machine, or cl.exe on Windows."""
     if platform.startswith("win") and sys.platform == "win32":
         return "cl.exe"
     target = platform.removeprefix("manylinux_2_28_").removeprefix("linux_")
