@@ -2,7 +2,8 @@
 
 Q is quantized by blocks of rows and K by blocks of 64 tokens, one scale a block, whole head dim; P and V stay in V's
 16-bit dtype and are summed in FP32. Written to the language common to Triton 3.1 to 3.6. Programs are counted in one
-dimension and offsets in 64 bits, so that neither heads times batch nor the number of elements is limited.
+dimension and offsets in 64 bits, so that neither heads times batch nor the number of elements is limited. Lengths and
+counts are not specialized on: another length compiles nothing.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def tiles(capability_major: int) -> Dict[int, Tile]:
     return TILES_HOPPER_3_1 if capability_major == 9 and version(triton.__version__) < (3, 2) else TILES  # noqa: PLR2004
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["heads", "group", "tokens", "blocks"])
 def quantize_kernel(
     x,
     mean,
@@ -93,7 +94,7 @@ def quantize_kernel(
     tl.store(scale + bh * blocks + block, amax / 127.0)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["heads", "group", "queries", "keys", "query_blocks", "key_blocks"])
 def attention_kernel(
     q8,
     k8,

@@ -9,7 +9,7 @@ Each function's rule is the kernels' own definition: `sampled_mean` and `quantiz
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, Optional, Tuple
+from typing import List, NamedTuple, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -18,7 +18,6 @@ from sageattention import _dispatch
 
 LOG2_E = 1.4426950408889634
 P_MAX = 448.0
-"""Largest e4m3 number; P is stored times this."""
 SAMPLES = 128
 """Tokens that a mean is taken from."""
 V_ORDER = (0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15)
@@ -144,17 +143,22 @@ def attention(
     else:
         family = _dispatch.PATHS[path]
         block, v_max = family.key_block, family.v_max[pv_accum_dtype]
-        q8 = quantize_q(q, family.warp_rows if q.shape[3] <= 128 else 16, qk_quant_gran)  # noqa: PLR2004
+        wide = q.shape[3] <= 128 and attn_mask is None  # noqa: PLR2004 - else a warp holds 16 rows
+        q8 = quantize_q(q, family.warp_rows if wide else 16, qk_quant_gran)
         k8 = quantize_k(k, block, qk_quant_gran, mean)
-        p_max = P_MAX if v_max else 0.0
+        # P is stored times the largest e4m3 number; half of that where wgmma sums a block of 128 keys in FP16.
+        p_max = 0.0 if not v_max else 224.0 if path == "f8_sm90" and v_max < P_MAX else P_MAX
         quantized = quantize_v(v, v_max, v_mean) if v_max else None
         values = _less(v, v_mean) if quantized is None else quantized.values
         v_scale = None if quantized is None else quantized.scale
     if v.dtype == torch.bfloat16 and path == "f16" and pv_accum_dtype != "fp32":
         values = values.half()
     repeat = q.shape[1] // k.shape[1]
+    blocks = [slice(first, min(first + block, k.shape[2])) for first in range(0, k.shape[2], block)]
+    if path == "f8_sm90":
+        blocks.reverse()  # from the last keys to the first
     out, lse = _softmax(
-        q8, k8, _repeat(values, repeat), attn_mask, is_causal, scale, block, p_max, pv_accum_dtype, repeat
+        q8, k8, _repeat(values, repeat), attn_mask, is_causal, scale, blocks, p_max, pv_accum_dtype, repeat
     )
     if v_scale is not None:
         out = out * _repeat(v_scale, repeat)
@@ -180,7 +184,7 @@ def _softmax(
     attn_mask: Optional[Tensor],
     is_causal: bool,
     scale: float,
-    block: int,
+    blocks: List[slice],
     p_max: float,
     accumulator: str,
     repeat: int,
@@ -195,8 +199,7 @@ def _softmax(
     sums = query.new_zeros((batch, heads, rows, v.shape[3]))
     row = torch.arange(rows, device=query.device)[:, None]
     full = None if attn_mask is None else attn_mask.expand(batch, heads, rows, keys)
-    for first in range(0, keys, block):
-        part = slice(first, min(first + block, keys))
+    for part in blocks:
         column = torch.arange(part.start, part.stop, device=query.device)
         k_factor = _repeat(k8.scale_of(part), repeat)[..., None, :]
         logits = query @ _repeat(k8.values[:, :, part].float(), repeat).transpose(-1, -2) * (q_factor * k_factor)
