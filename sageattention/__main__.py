@@ -1,7 +1,7 @@
 """``python -m sageattention``: what this wheel is, what the machine has, and whether they fit.
 
-``python -m sageattention doctor [TEXT | -]`` adds what an error text means (``-`` reads it from standard input);
-``--json`` prints either as JSON. The exit code is 0 if the wheel fits, 1 if not, 2 for a wrong command line.
+``python -m sageattention doctor [--why TEXT]`` adds what an error text means (``-`` reads it from standard input, and
+``--why`` may be left out); ``--json`` prints either as JSON. The exit code is 0 if the wheel fits, 1 if not, 2 for a wrong command line.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ def main(arguments: Optional[List[str]] = None) -> int:
     commands = parser.add_subparsers(dest="command")
     doctor = commands.add_parser("doctor", help="examine the machine; explain an error text")
     doctor.add_argument("text", nargs="*", help="the error text, or - to read it from standard input")
+    doctor.add_argument("--why", default="", metavar="TEXT", help="the same")
     doctor.add_argument("--json", action="store_true", dest="doctor_json", help="print JSON")
     chosen = parser.parse_args(arguments)
     as_json = chosen.json or getattr(chosen, "doctor_json", False)
-    text = " ".join(getattr(chosen, "text", []))
+    text = getattr(chosen, "why", "") or " ".join(getattr(chosen, "text", []))
     if text == "-":
         text = sys.stdin.read()
     report = _doctor.examine()

@@ -98,7 +98,9 @@ def _int8(x: Tensor, group: Tensor) -> Quantized:
     if x.numel():
         amax = amax.scatter_reduce(2, group.expand(*x.shape[:2], -1), x.abs().amax(3).float(), "amax")
     scale, inverse = _scales(amax, 127.0)
-    values = torch.nan_to_num(x * inverse[..., group][..., None]).round().clamp(-128, 127).to(torch.int8)
+    # The exact product, which float64 holds, is what is rounded: to nearest, ties to even.
+    values = torch.nan_to_num(x.double() * inverse[..., group][..., None].double()).round().clamp(-128, 127)
+    values = values.to(torch.int8)
     return Quantized(values, scale, group)
 
 

@@ -76,6 +76,8 @@ def test_pasted_text_is_answered(machine: Set, capsys: pytest.CaptureFixture[str
     machine()
     assert program.main(["doctor", "version", "`GLIBC_2.32'", "not", "found", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["answer"]["code"] == "glibc"
+    assert program.main(["doctor", "--why", "no kernel image is available", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["answer"]["code"] == "no-kernel"
 
 
 def test_json_has_every_fact(machine: Set, capsys: pytest.CaptureFixture[str]) -> None:
