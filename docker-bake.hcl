@@ -14,6 +14,7 @@ variable "CACHE" {
 group "default" {
   targets = [
     "sageattention-280_129-cp312-linux_x86_64",
+    "sageattn3-280_129-cp312-linux_x86_64",
   ]
 }
 
@@ -22,12 +23,16 @@ group "linux" {
     "sageattention-270_128-cp312-linux_x86_64",
     "sageattention-280_128-cp312-linux_x86_64",
     "sageattention-290_128-cp312-linux_x86_64",
+    "sageattn3-270_128-cp312-linux_x86_64",
+    "sageattn3-280_128-cp312-linux_x86_64",
+    "sageattn3-290_128-cp312-linux_x86_64",
   ]
 }
 
 group "set-container" {
   targets = [
     "sageattention-280_129-cp312-linux_x86_64",
+    "sageattn3-280_129-cp312-linux_x86_64",
   ]
 }
 
@@ -36,6 +41,9 @@ group "set-release" {
     "sageattention-270_128-cp312-linux_x86_64",
     "sageattention-280_128-cp312-linux_x86_64",
     "sageattention-290_128-cp312-linux_x86_64",
+    "sageattn3-270_128-cp312-linux_x86_64",
+    "sageattn3-280_128-cp312-linux_x86_64",
+    "sageattn3-290_128-cp312-linux_x86_64",
   ]
 }
 
@@ -188,13 +196,9 @@ group "set-manylinux" {
     "sageattention-270_128-cp312-manylinux_2_28_x86_64",
     "sageattention-280_128-cp312-manylinux_2_28_x86_64",
     "sageattention-290_128-cp312-manylinux_2_28_x86_64",
-  ]
-}
-
-group "set-fp4" {
-  targets = [
-    "sageattn3-280_128-cp312-linux_x86_64",
-    "sageattn3-280_129-cp312-linux_x86_64",
+    "sageattn3-270_128-cp312-manylinux_2_28_x86_64",
+    "sageattn3-280_128-cp312-manylinux_2_28_x86_64",
+    "sageattn3-290_128-cp312-manylinux_2_28_x86_64",
   ]
 }
 
@@ -396,6 +400,7 @@ group "torch-2_7" {
     "sageattn3-270_128-cp310-linux_x86_64",
     "sageattn3-270_128-cp311-linux_x86_64",
     "sageattn3-270_128-cp312-linux_x86_64",
+    "sageattn3-270_128-cp312-manylinux_2_28_x86_64",
     "sageattn3-270_128-cp313-linux_x86_64",
   ]
 }
@@ -434,15 +439,18 @@ group "cuda-12_8" {
     "sageattn3-270_128-cp310-linux_x86_64",
     "sageattn3-270_128-cp311-linux_x86_64",
     "sageattn3-270_128-cp312-linux_x86_64",
+    "sageattn3-270_128-cp312-manylinux_2_28_x86_64",
     "sageattn3-270_128-cp313-linux_x86_64",
     "sageattn3-280_128-cp39-linux_x86_64",
     "sageattn3-280_128-cp310-linux_x86_64",
     "sageattn3-280_128-cp311-linux_x86_64",
     "sageattn3-280_128-cp312-linux_x86_64",
+    "sageattn3-280_128-cp312-manylinux_2_28_x86_64",
     "sageattn3-280_128-cp313-linux_x86_64",
     "sageattn3-290_128-cp310-linux_x86_64",
     "sageattn3-290_128-cp311-linux_x86_64",
     "sageattn3-290_128-cp312-linux_x86_64",
+    "sageattn3-290_128-cp312-manylinux_2_28_x86_64",
     "sageattn3-290_128-cp313-linux_x86_64",
     "sageattn3-290_128-cp314-linux_x86_64",
     "sageattn3-2100_128-cp310-linux_x86_64",
@@ -480,6 +488,7 @@ group "torch-2_8" {
     "sageattn3-280_128-cp310-linux_x86_64",
     "sageattn3-280_128-cp311-linux_x86_64",
     "sageattn3-280_128-cp312-linux_x86_64",
+    "sageattn3-280_128-cp312-manylinux_2_28_x86_64",
     "sageattn3-280_128-cp313-linux_x86_64",
     "sageattn3-280_129-cp39-linux_x86_64",
     "sageattn3-280_129-cp310-linux_x86_64",
@@ -525,6 +534,7 @@ group "torch-2_9" {
     "sageattn3-290_128-cp310-linux_x86_64",
     "sageattn3-290_128-cp311-linux_x86_64",
     "sageattn3-290_128-cp312-linux_x86_64",
+    "sageattn3-290_128-cp312-manylinux_2_28_x86_64",
     "sageattn3-290_128-cp313-linux_x86_64",
     "sageattn3-290_128-cp314-linux_x86_64",
     "sageattn3-290_130-cp310-linux_x86_64",
@@ -788,6 +798,7 @@ group "torch-2_14" {
 group "test-default" {
   targets = [
     "test-sageattention-280_129-cp312-linux_x86_64",
+    "test-sageattn3-280_129-cp312-linux_x86_64",
   ]
 }
 
@@ -796,6 +807,9 @@ group "test-linux" {
     "test-sageattention-270_128-cp312-linux_x86_64",
     "test-sageattention-280_128-cp312-linux_x86_64",
     "test-sageattention-290_128-cp312-linux_x86_64",
+    "test-sageattn3-270_128-cp312-linux_x86_64",
+    "test-sageattn3-280_128-cp312-linux_x86_64",
+    "test-sageattn3-290_128-cp312-linux_x86_64",
   ]
 }
 
@@ -960,11 +974,13 @@ target "cell" {
       { name = "sageattn3-270_128-cp310-linux_x86_64", package = "sageattn3", torch = "2.7.0", cuda = "12.8", python = "3.10", platform = "linux_x86_64" },
       { name = "sageattn3-270_128-cp311-linux_x86_64", package = "sageattn3", torch = "2.7.0", cuda = "12.8", python = "3.11", platform = "linux_x86_64" },
       { name = "sageattn3-270_128-cp312-linux_x86_64", package = "sageattn3", torch = "2.7.0", cuda = "12.8", python = "3.12", platform = "linux_x86_64" },
+      { name = "sageattn3-270_128-cp312-manylinux_2_28_x86_64", package = "sageattn3", torch = "2.7.0", cuda = "12.8", python = "3.12", platform = "manylinux_2_28_x86_64" },
       { name = "sageattn3-270_128-cp313-linux_x86_64", package = "sageattn3", torch = "2.7.0", cuda = "12.8", python = "3.13", platform = "linux_x86_64" },
       { name = "sageattn3-280_128-cp39-linux_x86_64", package = "sageattn3", torch = "2.8.0", cuda = "12.8", python = "3.9", platform = "linux_x86_64" },
       { name = "sageattn3-280_128-cp310-linux_x86_64", package = "sageattn3", torch = "2.8.0", cuda = "12.8", python = "3.10", platform = "linux_x86_64" },
       { name = "sageattn3-280_128-cp311-linux_x86_64", package = "sageattn3", torch = "2.8.0", cuda = "12.8", python = "3.11", platform = "linux_x86_64" },
       { name = "sageattn3-280_128-cp312-linux_x86_64", package = "sageattn3", torch = "2.8.0", cuda = "12.8", python = "3.12", platform = "linux_x86_64" },
+      { name = "sageattn3-280_128-cp312-manylinux_2_28_x86_64", package = "sageattn3", torch = "2.8.0", cuda = "12.8", python = "3.12", platform = "manylinux_2_28_x86_64" },
       { name = "sageattn3-280_128-cp313-linux_x86_64", package = "sageattn3", torch = "2.8.0", cuda = "12.8", python = "3.13", platform = "linux_x86_64" },
       { name = "sageattn3-280_129-cp39-linux_x86_64", package = "sageattn3", torch = "2.8.0", cuda = "12.9", python = "3.9", platform = "linux_x86_64" },
       { name = "sageattn3-280_129-cp310-linux_x86_64", package = "sageattn3", torch = "2.8.0", cuda = "12.9", python = "3.10", platform = "linux_x86_64" },
@@ -974,6 +990,7 @@ target "cell" {
       { name = "sageattn3-290_128-cp310-linux_x86_64", package = "sageattn3", torch = "2.9.0", cuda = "12.8", python = "3.10", platform = "linux_x86_64" },
       { name = "sageattn3-290_128-cp311-linux_x86_64", package = "sageattn3", torch = "2.9.0", cuda = "12.8", python = "3.11", platform = "linux_x86_64" },
       { name = "sageattn3-290_128-cp312-linux_x86_64", package = "sageattn3", torch = "2.9.0", cuda = "12.8", python = "3.12", platform = "linux_x86_64" },
+      { name = "sageattn3-290_128-cp312-manylinux_2_28_x86_64", package = "sageattn3", torch = "2.9.0", cuda = "12.8", python = "3.12", platform = "manylinux_2_28_x86_64" },
       { name = "sageattn3-290_128-cp313-linux_x86_64", package = "sageattn3", torch = "2.9.0", cuda = "12.8", python = "3.13", platform = "linux_x86_64" },
       { name = "sageattn3-290_128-cp314-linux_x86_64", package = "sageattn3", torch = "2.9.0", cuda = "12.8", python = "3.14", platform = "linux_x86_64" },
       { name = "sageattn3-290_130-cp310-linux_x86_64", package = "sageattn3", torch = "2.9.0", cuda = "13.0", python = "3.10", platform = "linux_x86_64" },
@@ -1191,11 +1208,13 @@ target "test-cell" {
       { name = "sageattn3-270_128-cp310-linux_x86_64", package = "sageattn3", torch = "2.7.0", cuda = "12.8", python = "3.10", platform = "linux_x86_64" },
       { name = "sageattn3-270_128-cp311-linux_x86_64", package = "sageattn3", torch = "2.7.0", cuda = "12.8", python = "3.11", platform = "linux_x86_64" },
       { name = "sageattn3-270_128-cp312-linux_x86_64", package = "sageattn3", torch = "2.7.0", cuda = "12.8", python = "3.12", platform = "linux_x86_64" },
+      { name = "sageattn3-270_128-cp312-manylinux_2_28_x86_64", package = "sageattn3", torch = "2.7.0", cuda = "12.8", python = "3.12", platform = "manylinux_2_28_x86_64" },
       { name = "sageattn3-270_128-cp313-linux_x86_64", package = "sageattn3", torch = "2.7.0", cuda = "12.8", python = "3.13", platform = "linux_x86_64" },
       { name = "sageattn3-280_128-cp39-linux_x86_64", package = "sageattn3", torch = "2.8.0", cuda = "12.8", python = "3.9", platform = "linux_x86_64" },
       { name = "sageattn3-280_128-cp310-linux_x86_64", package = "sageattn3", torch = "2.8.0", cuda = "12.8", python = "3.10", platform = "linux_x86_64" },
       { name = "sageattn3-280_128-cp311-linux_x86_64", package = "sageattn3", torch = "2.8.0", cuda = "12.8", python = "3.11", platform = "linux_x86_64" },
       { name = "sageattn3-280_128-cp312-linux_x86_64", package = "sageattn3", torch = "2.8.0", cuda = "12.8", python = "3.12", platform = "linux_x86_64" },
+      { name = "sageattn3-280_128-cp312-manylinux_2_28_x86_64", package = "sageattn3", torch = "2.8.0", cuda = "12.8", python = "3.12", platform = "manylinux_2_28_x86_64" },
       { name = "sageattn3-280_128-cp313-linux_x86_64", package = "sageattn3", torch = "2.8.0", cuda = "12.8", python = "3.13", platform = "linux_x86_64" },
       { name = "sageattn3-280_129-cp39-linux_x86_64", package = "sageattn3", torch = "2.8.0", cuda = "12.9", python = "3.9", platform = "linux_x86_64" },
       { name = "sageattn3-280_129-cp310-linux_x86_64", package = "sageattn3", torch = "2.8.0", cuda = "12.9", python = "3.10", platform = "linux_x86_64" },
@@ -1205,6 +1224,7 @@ target "test-cell" {
       { name = "sageattn3-290_128-cp310-linux_x86_64", package = "sageattn3", torch = "2.9.0", cuda = "12.8", python = "3.10", platform = "linux_x86_64" },
       { name = "sageattn3-290_128-cp311-linux_x86_64", package = "sageattn3", torch = "2.9.0", cuda = "12.8", python = "3.11", platform = "linux_x86_64" },
       { name = "sageattn3-290_128-cp312-linux_x86_64", package = "sageattn3", torch = "2.9.0", cuda = "12.8", python = "3.12", platform = "linux_x86_64" },
+      { name = "sageattn3-290_128-cp312-manylinux_2_28_x86_64", package = "sageattn3", torch = "2.9.0", cuda = "12.8", python = "3.12", platform = "manylinux_2_28_x86_64" },
       { name = "sageattn3-290_128-cp313-linux_x86_64", package = "sageattn3", torch = "2.9.0", cuda = "12.8", python = "3.13", platform = "linux_x86_64" },
       { name = "sageattn3-290_128-cp314-linux_x86_64", package = "sageattn3", torch = "2.9.0", cuda = "12.8", python = "3.14", platform = "linux_x86_64" },
       { name = "sageattn3-290_130-cp310-linux_x86_64", package = "sageattn3", torch = "2.9.0", cuda = "13.0", python = "3.10", platform = "linux_x86_64" },

@@ -12,7 +12,7 @@ from buildtool.cli import main
 @pytest.fixture
 def project(tmp_path: Path, root: Path) -> Path:
     """A copy of the files that the planning commands read and write."""
-    for name in ("matrix.toml", "pyproject.toml", "docs/matrix.schema.json"):
+    for name in ("matrix.toml", "pyproject.toml", "sageattention3_blackwell/pyproject.toml", "docs/matrix.schema.json"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(root / name, tmp_path / name)
     return tmp_path
@@ -23,7 +23,7 @@ def run(project: Path, *argv: str) -> int:
 
 
 def test_plan_json_has_every_fact(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(project, "plan", "--json", "torch=2.8", "cuda=12.8") == 0
+    assert run(project, "plan", "--json", "package=sageattention", "torch=2.8", "cuda=12.8") == 0
     [cell] = json.loads(capsys.readouterr().out)["cells"]
     assert cell["wheel"] == "sageattention-2.2.0-280.128-cp312-cp312-linux_x86_64.whl"
     assert set(cell) >= {"package", "torch", "cuda", "python", "platform", "build_tag", "wheel", "archs", "pins"}

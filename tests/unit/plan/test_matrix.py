@@ -269,7 +269,7 @@ def test_exclusions_leave_out_their_product(matrix_text: str) -> None:
 
 def test_a_package_of_newer_cudas_is_one_table(matrix_text: str) -> None:
     matrix = parse_matrix(matrix_text)
-    assert {c.package for c in matrix.sets["default"]} == {"sageattention"}
+    assert {c.package for c in matrix.sets["default"]} == {"sageattention", "sageattn3"}
     assert {c.package for c in matrix.sets["fp4-all"]} == {"sageattn3"}
     new = [cell for cell in make_plan(matrix, matrix.combos).cells if cell.combo.package == "sageattn3"]
     assert {cell.combo.cuda for cell in new} == {"12.8", "12.9", "13.0", "13.2"}

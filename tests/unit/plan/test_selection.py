@@ -14,8 +14,11 @@ def wheels(matrix: Matrix, *words: str) -> list[str]:
     return [cell.wheel for cell in make_plan(matrix, select(matrix, words)).cells]
 
 
-def test_the_headline_command_is_one_wheel(matrix: Matrix) -> None:
-    assert wheels(matrix, "torch=2.8", "cuda=12.8") == ["sageattention-2.2.0-280.128-cp312-cp312-linux_x86_64.whl"]
+def test_the_headline_command_is_one_wheel_of_each_package(matrix: Matrix) -> None:
+    assert wheels(matrix, "torch=2.8", "cuda=12.8") == [
+        "sageattention-2.2.0-280.128-cp312-cp312-linux_x86_64.whl",
+        "sageattn3-1.0.0-280.128-cp312-cp312-linux_x86_64.whl",
+    ]
 
 
 def test_no_words_mean_the_set_default(matrix: Matrix) -> None:
@@ -23,13 +26,14 @@ def test_no_words_mean_the_set_default(matrix: Matrix) -> None:
 
 
 def test_values_may_be_listed_and_repeated(matrix: Matrix) -> None:
-    listed = select(matrix, ["torch=2.8,2.9", "cuda=12.8", "platform=linux_x86_64"])
-    assert listed == select(matrix, ["torch=2.9", "cuda=12.8", "torch=2.8", "platform=linux_x86_64"])
+    rest = ["cuda=12.8", "platform=linux_x86_64", "package=sageattention"]
+    listed = select(matrix, ["torch=2.8,2.9", *rest])
+    assert listed == select(matrix, ["torch=2.9", *rest, "torch=2.8"])
     assert [combo.torch for combo in listed] == ["2.8.0", "2.9.0"]
 
 
 def test_sets_are_added_until_every_value_is_found(matrix: Matrix) -> None:
-    both = select(matrix, ["torch=2.9,2.11", "cuda=12.8,13.0", "platform=linux_x86_64"])
+    both = select(matrix, ["torch=2.9,2.11", "cuda=12.8,13.0", "platform=linux_x86_64", "package=sageattention"])
     assert [(c.torch, c.cuda) for c in both] == [("2.9.0", "12.8"), ("2.11.0", "13.0")]
 
 
@@ -43,7 +47,8 @@ def test_sets_are_united(matrix: Matrix) -> None:
 
 
 def test_within_a_set_only_its_cells(matrix: Matrix) -> None:
-    assert [c.platform for c in select(matrix, ["set=release", "torch=2.7"])] == ["linux_x86_64", "win_amd64"]
+    chosen = select(matrix, ["set=release", "torch=2.7", "package=sageattention"])
+    assert [combo.platform for combo in chosen] == ["linux_x86_64", "win_amd64"]
 
 
 def test_all_pythons_of_the_selection_without_python(matrix: Matrix) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from buildtool.cli import main
 from buildtool.plan.cells import BuildPlan
-from buildtool.plan.matrix import Matrix, parse_matrix
+from buildtool.plan.matrix import Matrix, load_matrix, parse_matrix
 from buildtool.plan.planner import make_plan
 from buildtool.plan.selection import select
 from buildtool.render import ci
@@ -25,7 +25,7 @@ def everything(matrix: Matrix) -> BuildPlan:
 @pytest.fixture(scope="session")
 def two_packages(root: Path) -> Matrix:
     """The matrix with sets that are open to both packages."""
-    return parse_matrix((root / "matrix.toml").read_text("utf-8").replace('package = "sageattention", ', ""))
+    return load_matrix(root / "matrix.toml")
 
 
 def test_cubins_are_compiled_once_per_cuda_and_arch(everything: BuildPlan) -> None:
@@ -94,8 +94,8 @@ def test_a_change_of_the_matrix_touches_the_cells_that_differ(root: Path, matrix
     text = (root / "matrix.toml").read_text("utf-8").replace("nvrtc-cu12==12.9.86", "nvrtc-cu12==12.9.41")
     plan = make_plan(matrix, matrix.sets["default"])
     kept = ci.slim(matrix, plan, ["matrix.toml"], parse_matrix(text))
-    assert [cell.combo.cuda for cell in kept.cells] == ["12.9"]
-    assert len(ci.slim(matrix, plan, ["matrix.toml"]).cells) == 2
+    assert {cell.combo.cuda for cell in kept.cells} == {"12.9"}
+    assert ci.slim(matrix, plan, ["matrix.toml"]) == plan
 
 
 def test_outputs_for_github(
@@ -103,14 +103,14 @@ def test_outputs_for_github(
 ) -> None:
     monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "out"))
     command = ["--project", str(root), "ci-matrix"]
-    assert main([*command, "set=manylinux", "torch=2.8", "--github", "--since", ""]) == 0
+    assert main([*command, "set=manylinux", "torch=2.8", "package=sageattention", "--github", "--since", ""]) == 0
     outputs = dict(line.split("=", 1) for line in (tmp_path / "out").read_text().splitlines())
     assert outputs["native"] == ""
     [row] = json.loads(outputs["container"])["include"]
     assert row["image"].startswith("quay.io/pypa/manylinux_2_28_x86_64@sha256:")
     assert len(json.loads(outputs["cubins"])["include"]) == 6
     capsys.readouterr()
-    assert main([*command, "set=release", "--limit", "4"]) == 0
+    assert main([*command, "set=release", "package=sageattention", "--limit", "4"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert (shown["shards"], len(shown["native"]["include"])) == (2, 4)
     assert main([*command, "set=release", "--shard", "2"]) == 2

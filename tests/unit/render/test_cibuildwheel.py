@@ -11,7 +11,7 @@ from buildtool.plan.planner import make_cell
 from buildtool.plan.selection import select
 from buildtool.render.cibuildwheel import identifier, render_config
 
-WORDS = ["torch=2.8", "cuda=12.8", "python=3.12"]
+WORDS = ["package=sageattention", "torch=2.8", "cuda=12.8", "python=3.12"]
 
 
 def test_the_whole_configuration(matrix: Matrix, root: Path) -> None:
