@@ -236,8 +236,8 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1) ENTRY(const __grid_con
       u32 pairs = 0;
 #pragma unroll
       for (int r = 0; r < 2; ++r) {
-        float low = exp2_approx(block_max[2 * step][r] - m[r] + kLog2E4M3Max);
-        float high = exp2_approx(block_max[2 * step + 1][r] - m[r] + kLog2E4M3Max);
+        float low = exp2_approx(block_max[2 * step][r] + (kLog2E4M3Max - m[r]));
+        float high = exp2_approx(block_max[2 * step + 1][r] + (kLog2E4M3Max - m[r]));
         // Never zero, so that P / scale stays finite; what so small a scale would drop rounds to zero here too.
         u32 pair_bytes = e4m3x2(fmaxf(low, kE4M3Smallest), fmaxf(high, kE4M3Smallest));
         e4m3x2_values(pair_bytes, low, high);
@@ -247,12 +247,10 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1) ENTRY(const __grid_con
           int h = 2 * step + half;
           float scale = half ? high : low;
           float offset = m[r] - kLog2TwoLevel + log2_approx(scale);
-          float x[8], sum = 0.0f;
+          float x[8];
 #pragma unroll
-          for (int i = 0; i < 8; ++i) {
-            x[i] = exp2_approx(s[4 * h + i / 2][2 * r + i % 2] - offset);
-            sum += x[i];
-          }
+          for (int i = 0; i < 8; ++i) x[i] = exp2_approx(s[4 * h + i / 2][2 * r + i % 2] - offset);
+          float sum = ((x[0] + x[1]) + (x[2] + x[3])) + ((x[4] + x[5]) + (x[6] + x[7]));
           l[r] = fmaf(scale, sum, l[r]);
           prob[step][r + 2 * half] = e2m1x8(x);
         }
