@@ -1,8 +1,9 @@
 """The proof that an index cannot be got wrong: pip and uv install from every channel of a site served on loopback.
 
-Each environment has a torch that consists of metadata alone, or on request the real one. From the right channel the
-right wheel must arrive and torch must stay as it is; with another torch or Python the installers must refuse. The same
-wheels on one flat page must fail the same test, or the test proves nothing.
+Each environment has a torch that consists of metadata alone, or on request the real one, with stubs of what it requires
+(three gigabytes that nothing here loads). From the right channel the right wheel must arrive and torch must stay as it
+is; with another torch or Python the installers must refuse. The same wheels on one flat page must fail the same test, or
+the test proves nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ from dataclasses import asdict, dataclass, field
 from email.parser import Parser
 from pathlib import Path
 from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 from buildtool.make.interpreters import find_python
 from buildtool.make.runner import Runner, base_environment
@@ -231,15 +236,36 @@ def _environment(bench: Bench, python: str, torch: str, *, real: bool = False) -
     ]
     bench.runner.run(argv, env=base_environment(), timeout=120)
     program = next(p for p in (folder / "env/bin/python", folder / "env/Scripts/python.exe") if p.exists())
-    wanted: list[str | Path] = [f"torch=={torch}"] if real else [stub_wheel(bench.scratch / "stubs", "torch", torch)]
-    if not real:
-        wanted += ["--no-index", "--no-cache"]
-    bench.runner.run(
-        [bench.uv, "pip", "install", "--quiet", "--python", program, "--no-deps", *wanted],
-        env=base_environment(),
-        timeout=1800,
-    )
+    if real:
+        _install(bench, program, f"torch=={torch}")
+        _install(bench, program, *_dependencies(bench, site_packages(program)), "--no-index", "--no-cache")
+    else:
+        _install(bench, program, stub_wheel(bench.scratch / "stubs", "torch", torch), "--no-index", "--no-cache")
     return program
+
+
+def _install(bench: Bench, program: Path, *wanted: str | Path) -> None:
+    argv = [bench.uv, "pip", "install", "--quiet", "--python", program, "--no-deps", *wanted]
+    bench.runner.run(argv, env=base_environment(), timeout=1800)
+
+
+def _dependencies(bench: Bench, site: Path) -> list[Path]:
+    """Stubs of all that the installed torch requires: installers ask whether it is there, and nothing uses it."""
+    (metadata,) = site.glob("torch-*.dist-info/METADATA")
+    requirements = map(Requirement, Parser().parsestr(metadata.read_text("utf-8")).get_all("Requires-Dist", []))
+    return [
+        stub_wheel(bench.scratch / "stubs", canonicalize_name(r.name).replace("-", "_"), satisfying(r.specifier))
+        for r in requirements
+        if r.marker is None or r.marker.evaluate({"extra": ""})
+    ]
+
+
+def satisfying(wanted: SpecifierSet) -> str:
+    """Some version that a requirement admits: the one it names, or the first one above its bounds."""
+    named = [s.version.removesuffix(".*") for s in wanted if s.operator in {"==", ">=", "~=", "<=", "==="}]
+    above = [f"{s.version}.1" for s in wanted if s.operator in {">", ">="}]
+    candidates = [*named, *above, "1.0", "0.1"]
+    return next((version for version in candidates if version in wanted), candidates[0])
 
 
 def _flat_site(folder: Path, site: Path, rows: Sequence[Row], torches: Sequence[str]) -> None:

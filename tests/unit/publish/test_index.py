@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from buildtool.errors import ConfigError, PublishError
 from buildtool.plan.cells import Cell
@@ -17,7 +18,7 @@ from buildtool.prove.package import load_causes
 from buildtool.publish.dist import PublishedWheel, channel_of, read_dist
 from buildtool.publish.index import MANIFEST, Hosting, render_indexes, render_manifest
 from buildtool.publish.page import render_page, system_of
-from buildtool.publish.selftest import rows_of, stub_wheel
+from buildtool.publish.selftest import rows_of, satisfying, stub_wheel
 from buildtool.publish.site import check_growth, published, read_previous, write_site
 from tests.unit.publish.fake_dist import cells_of, write_dist, write_wheel
 
@@ -194,6 +195,14 @@ def test_the_page_holds_its_data(wheels: tuple[PublishedWheel, ...], root: Path)
 )
 def test_systems(platform: str, system: str) -> None:
     assert system_of(platform) == system
+
+
+@pytest.mark.parametrize(
+    "text", ["", "==12.8.93", ">=1.13.3", ">1.0,<2", "!=1.0", "~=3.4", "==3.*", "<0.5", ">=4.10,!=4.10", "<=0.0.1"]
+)
+def test_a_stub_satisfies_the_requirement(text: str) -> None:
+    wanted = SpecifierSet(text)
+    assert satisfying(wanted) in wanted
 
 
 def test_rows_and_stubs(wheels: tuple[PublishedWheel, ...], tmp_path: Path) -> None:
