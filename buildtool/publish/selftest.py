@@ -2,8 +2,8 @@
 
 Each environment has a torch that consists of metadata alone, or on request the real one, with stubs of what it requires
 (three gigabytes that nothing here loads). From the right channel the right wheel must arrive and torch must stay as it
-is; with another torch or Python the installers must refuse. The same wheels on one flat page must fail the same test, or
-the test proves nothing.
+is; with another torch or Python the installers must refuse. The same wheels on one flat page must fail the same test,
+or the test proves nothing.
 """
 
 from __future__ import annotations
