@@ -13,7 +13,6 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-from buildtool.commands.gate import provenance_of
 from buildtool.errors import BuildToolError, ConfigError, Fault, UsageError
 from buildtool.make import assemble, native, nvrtc, parts, stage, wheel
 from buildtool.make.runner import Processes
@@ -25,6 +24,7 @@ from buildtool.plan.cells import BuildPlan, Cell
 from buildtool.plan.instances import parse_instances
 from buildtool.plan.matrix import Matrix, load_matrix
 from buildtool.plan.planner import make_cell
+from buildtool.prove.gate import provenance_of
 
 
 def run(request: dict[str, Any], tree: Path) -> str:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from buildtool.commands.files import write_or_check
-from buildtool.commands.gate import gate_of, provenance_of
 from buildtool.commands.planning import matrix_of
 from buildtool.commands.registry import Commands, project_root
 from buildtool.console import Console
@@ -33,6 +32,7 @@ from buildtool.plan.instances import Instance, parse_instances
 from buildtool.plan.matrix import Matrix
 from buildtool.plan.planner import make_plan
 from buildtool.plan.selection import on_machine, select
+from buildtool.prove.gate import gate_of, provenance_of
 from buildtool.prove.verify import DEPTHS
 
 

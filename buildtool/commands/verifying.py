@@ -12,7 +12,6 @@ from pathlib import Path
 
 from buildtool.commands.building import instances_of, workshop
 from buildtool.commands.files import write_or_check
-from buildtool.commands.gate import families_of, symbol_cache
 from buildtool.commands.planning import matrix_of
 from buildtool.commands.registry import Commands, project_root
 from buildtool.console import Console
@@ -30,6 +29,7 @@ from buildtool.plan.matrix import Matrix
 from buildtool.plan.planner import cell_of_wheel
 from buildtool.prove.audit import AuditWheel
 from buildtool.prove.findings import catalogue_markdown
+from buildtool.prove.gate import families_of, symbol_cache
 from buildtool.prove.rebuild import compare
 from buildtool.prove.symbols import SymbolIndex, cached_index, known_indexes
 from buildtool.prove.trial import EnvironmentTrial, library_folder

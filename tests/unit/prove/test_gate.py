@@ -8,10 +8,10 @@ from typing import NoReturn
 
 import pytest
 
-from buildtool.commands import gate
 from buildtool.make.store import Store
 from buildtool.make.workshop import Verdict
 from buildtool.plan.cells import Cell
+from buildtool.prove import gate
 from buildtool.prove.findings import Finding
 from buildtool.prove.verify import Depth, TrialResult
 from tests.unit.prove import synthetic as s
