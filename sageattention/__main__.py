@@ -1,7 +1,8 @@
 """``python -m sageattention``: what this wheel is, what the machine has, and whether they fit.
 
 ``python -m sageattention doctor [--why TEXT]`` adds what an error text means (``-`` reads it from standard input, and
-``--why`` may be left out); ``--json`` prints either as JSON. The exit code is 0 if the wheel fits, 1 if not, 2 for a wrong command line.
+``--why`` may be left out); ``--json`` prints either as JSON. The exit code is 0 if the wheel fits, 1 if not, 2 for a
+wrong command line.
 """
 
 from __future__ import annotations
