@@ -44,7 +44,7 @@ def calls(core: Any, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         ((8, 0), "f16", "per_thread", "fp32"),
         ((8, 6), "f16", "per_thread", "fp32"),
         ((8, 9), "f8", "per_thread", "fp32+fp16"),
-        ((9, 0), "f8_sm90", "per_thread", "fp32+fp32"),
+        ((9, 0), "f8_sm90", "per_thread", "fp32+fp16"),
         ((12, 0), "f8", "per_warp", "fp32+fp16"),
     ],
 )

@@ -29,7 +29,7 @@ capabilities = st.tuples(st.integers(7, 13), st.integers(0, 9))
         ((8, 0), "sm_80", "f16", "per_thread", "fp32"),
         ((8, 6), "sm_86", "f16", "per_thread", "fp32"),
         ((8, 9), "sm_89", "f8", "per_thread", "fp32+fp16"),
-        ((9, 0), "sm_90a", "f8_sm90", "per_thread", "fp32+fp32"),
+        ((9, 0), "sm_90a", "f8_sm90", "per_thread", "fp32+fp16"),
         ((12, 0), "sm_120a", "f8", "per_warp", "fp32+fp16"),
     ],
 )
