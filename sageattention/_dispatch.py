@@ -118,8 +118,7 @@ PATHS: Dict[str, Path] = {
 _FP16_SUM_OF_FP8_CUDA = (12, 8)
 # Where `sageattn` takes another granularity than the path's own default.
 _GRANULARITY = {("f8", 12): "per_warp"}
-
-# What `sageattn` takes where that is not the entry point's own default: on Hopper the FP16 sums of one block of keys are
+# What `sageattn` takes where it is not the entry point's own default: on Hopper, FP16 sums of one block of keys are
 # as accurate as FP32 ones, and the tensor cores leave the softmax more of the register file (bench/NOTES-hopper.md).
 _ACCUMULATOR: Dict[str, str] = {"f8_sm90": "fp32+fp16"}
 
