@@ -105,11 +105,11 @@ PATHS: Dict[str, Path] = {
     "f8_sm90": Path(
         "sage2_wgmma",
         GRANULARITIES,
-        ("fp32+fp32", "fp32+fp16"),
+        ("fp32+fp16", "fp32+fp32"),
         128,
         128,
         16,
-        {"fp32+fp32": 448.0, "fp32+fp16": 2.25},
+        {"fp32+fp16": 2.25, "fp32+fp32": 448.0},
         "INT8 QK, FP8 PV (wgmma)",
     ),
 }

@@ -122,7 +122,7 @@ def test_an_unknown_layout_is_refused(entry: Callable[..., Any], value: Any) -> 
         ("sageattn_qk_int8_pv_fp16_cuda", "pv_accum_dtype", "'fp32', 'fp16', 'fp16+fp32'"),
         ("sageattn_qk_int8_pv_fp16_cuda", "qk_quant_gran", "'per_thread', 'per_warp'"),
         ("sageattn_qk_int8_pv_fp8_cuda", "pv_accum_dtype", "'fp32+fp16', 'fp32+fp32', 'fp32'"),
-        ("sageattn_qk_int8_pv_fp8_cuda_sm90", "pv_accum_dtype", "'fp32+fp32', 'fp32+fp16'"),
+        ("sageattn_qk_int8_pv_fp8_cuda_sm90", "pv_accum_dtype", "'fp32+fp16', 'fp32+fp32'"),
         ("sageattn_qk_int8_pv_fp16_triton", "quantization_backend", "'triton', 'cuda'"),
     ],
 )
