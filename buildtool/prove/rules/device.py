@@ -97,20 +97,11 @@ def check_set(facts: Facts, expected: Expectation) -> Iterator[Finding]:
 
 def check_dispatch(facts: Facts, expected: Expectation) -> Iterator[Finding]:
     """Whatever the package's dispatch table may choose on an architecture is there: no kernel is asked for in vain."""
-    if expected.instances is not None:
-        own = [i.name for i in expected.instances if expected.cell.combo.package in i.packages]
-        declared = {f for wanted in expected.families.values() for f in wanted if any(_is_of(f, name) for name in own)}
     for arch, images in facts.cubins.items():
         held = [image.member.name for image in images or ()]
         for family in expected.families.get(arch, ()):
-            if images is None or (expected.instances is not None and family not in declared):
-                continue
-            if not any(_is_of(family, name) for name in held):
+            if images is not None and not any(name.startswith(f"{family}_") for name in held):
                 yield Finding("cubin.dispatch", f"{arch}.ar", f"kernels of family {family}", "none")
-
-
-def _is_of(family: str, name: str) -> bool:
-    return name.startswith(f"{family}_")
 
 
 def check_images(facts: Facts, expected: Expectation) -> Iterator[Finding]:

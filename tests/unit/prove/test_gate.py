@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import NoReturn
 
@@ -30,16 +29,27 @@ packages = ["sageattention"]
 archs = ["sm_80"]
 """
 
+DISPATCH = """
+class Path:
+    family = "tiny"
+
+PATHS = {"path": Path}
+ARCHS = {"sm_80": None, "sm_90a": None}
+
+def paths_of(arch, cuda):
+    return {"path": ()}
+"""
+
 
 def refuse() -> NoReturn:
     raise AssertionError("torch was unpacked though its symbols are known")
 
 
-def judge(root: Path, folder: Path, level: Depth, wheel: s.Wheel | None = None) -> Verdict:
+def judge(folder: Path, level: Depth, wheel: s.Wheel | None = None) -> Verdict:
     (folder / "kernels").mkdir(exist_ok=True)
     (folder / "kernels/instances.toml").write_text(INSTANCES)
     (folder / "sageattention").mkdir(exist_ok=True)
-    shutil.copy(root / "sageattention/_dispatch.py", folder / "sageattention")
+    (folder / "sageattention/_dispatch.py").write_text(DISPATCH)
     store = Store(folder / "store")
     gate.symbol_cache(store).mkdir(parents=True, exist_ok=True)
     (gate.symbol_cache(store) / "torch-2.8.0-linux_x86_64-0.sym").write_bytes(s.symbols().encode())
@@ -48,25 +58,25 @@ def judge(root: Path, folder: Path, level: Depth, wheel: s.Wheel | None = None) 
     return gate.gate_of(folder, store, Programs({}), level)(path, s.cell(), refuse)
 
 
-def test_a_good_wheel_passes(root: Path, tmp_path: Path) -> None:
-    verdict = judge(root, tmp_path, "static")
+def test_a_good_wheel_passes(tmp_path: Path) -> None:
+    verdict = judge(tmp_path, "static")
     assert verdict.problems == ()
     assert verdict.ok
     assert verdict.undone == ""
     assert verdict.report["resolves"] == {"2.8.0": []}
 
 
-def test_a_bad_wheel_does_not(root: Path, tmp_path: Path) -> None:
+def test_a_bad_wheel_does_not(tmp_path: Path) -> None:
     wheel = s.wheel()
     del wheel.archives["sm_90a"]
-    verdict = judge(root, tmp_path, "import", wheel)
+    verdict = judge(tmp_path, "import", wheel)
     assert not verdict.ok
     assert "cubin.archive-missing" in "".join(verdict.problems)
 
 
 @pytest.mark.parametrize(("code", "ok"), [("import.skipped", True), ("import.failed", False)])
 def test_a_check_that_was_not_possible_is_no_fault_of_the_wheel(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, code: str, ok: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, code: str, ok: bool
 ) -> None:
     class Trial:
         def __init__(self, *_: object) -> None: ...
@@ -77,7 +87,14 @@ def test_a_check_that_was_not_possible_is_no_fault_of_the_wheel(
             return TrialResult((Finding(code, cell.combo.package, "a", "b"),), "3.12", "none")
 
     monkeypatch.setattr(gate, "EnvironmentTrial", Trial)
-    verdict = judge(root, tmp_path, "import")
+    verdict = judge(tmp_path, "import")
     assert verdict.ok is ok
     assert bool(verdict.undone) is ok
     assert bool(verdict.problems) is not ok
+
+
+def test_a_kernel_that_dispatch_would_miss_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.unit.test_gate.DISPATCH", DISPATCH.replace('"tiny"', '"huge"'))
+    verdict = judge(tmp_path, "static")
+    assert not verdict.ok
+    assert "cubin.dispatch" in "".join(verdict.problems)
