@@ -94,7 +94,7 @@ def test_a_check_that_was_not_possible_is_no_fault_of_the_wheel(
 
 
 def test_a_kernel_that_dispatch_would_miss_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.unit.test_gate.DISPATCH", DISPATCH.replace('"tiny"', '"huge"'))
+    monkeypatch.setattr(f"{__name__}.DISPATCH", DISPATCH.replace('"tiny"', '"huge"'))
     verdict = judge(tmp_path, "static")
     assert not verdict.ok
     assert "cubin.dispatch" in "".join(verdict.problems)
