@@ -4,7 +4,7 @@ The cell is the one whose pins stand in ``[build-system] requires``, for the Pyt
 machine's platform. Config settings (``pip install --config-settings KEY=VALUE``, ``python -m build -C KEY=VALUE``):
 
 ``build-tag``  PEP 427 build tag of the wheel; default: the cell's, such as ``280.128``
-``plat-name``  platform tag; default: this machine's native one
+``platform``   platform tag; default: this machine's native one
 ``jobs``       compilers at a time; default: by cores and memory
 ``lineinfo``   ``1`` keeps source lines in the cubins
 
@@ -24,7 +24,7 @@ from typing import Any
 
 from buildtool.errors import BuildToolError, ToolchainError, UsageError
 
-_SETTINGS = frozenset({"build-tag", "plat-name", "jobs", "lineinfo"})
+_SETTINGS = frozenset({"build-tag", "platform", "jobs", "lineinfo"})
 _LOWEST = (3, 11)
 
 
@@ -74,15 +74,15 @@ def build_editable(
 def _guarded(kind: str, folder: str, settings: dict[str, Any] | None, metadata: str | None) -> str:
     """Run the hook; print an error as the command line does, without a traceback of this program."""
     del metadata  # it was made from the same pyproject.toml, and is made again
-    request = {
-        "kind": kind,
-        "folder": str(Path(folder).absolute()),
-        "settings": _checked(settings),
-        "python": _python(),
-        "paths": [path for path in sys.path if path],
-        "platform": _platform(),
-    }
     try:
+        request = {
+            "kind": kind,
+            "folder": str(Path(folder).absolute()),
+            "settings": _checked(settings),
+            "python": _python(),
+            "paths": [path for path in sys.path if path],
+            "platform": _platform(),
+        }
         return build_in_newer_python(request) if sys.version_info < _LOWEST else build(request)
     except BuildToolError as error:
         sys.stderr.write(f"error: {error.message}\n" + (f"  fix: {error.hint}\n" if error.hint else ""))

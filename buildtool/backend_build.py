@@ -33,7 +33,7 @@ def run(request: dict[str, Any], tree: Path) -> str:
     project = project_of(tree)
     matrix = load_matrix(project / "matrix.toml")
     text = (tree / "pyproject.toml").read_text("utf-8")
-    cell = pinned_cell(matrix, text, request["python"], settings.get("plat-name") or request["platform"])
+    cell = pinned_cell(matrix, text, request["python"], settings.get("platform") or request["platform"])
     package = stage.Package(cell.combo.package, Path(os.path.relpath(tree, project)))
     instances = parse_instances((project / "kernels" / "instances.toml").read_text("utf-8"))
     runner = Processes()

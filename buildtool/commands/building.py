@@ -16,8 +16,8 @@ from buildtool.commands.planning import matrix_of
 from buildtool.commands.registry import Commands, project_root
 from buildtool.console import Console
 from buildtool.errors import BuildToolError, ToolchainError, UsageError
+from buildtool.make import cibuildwheel, locks, native, nvrtc, parts
 from buildtool.make import cubins as device
-from buildtool.make import locks, native, nvrtc, parts
 from buildtool.make.estimate import estimate
 from buildtool.make.interpreters import find_uv
 from buildtool.make.runner import Processes
@@ -25,7 +25,7 @@ from buildtool.make.schedule import work_of
 from buildtool.make.stage import Package
 from buildtool.make.store import Store, default_root
 from buildtool.make.toolchain import Installed, Toolchains
-from buildtool.make.workshop import Workshop
+from buildtool.make.workshop import CellResult, Workshop
 from buildtool.plan.cells import BuildPlan
 from buildtool.plan.faults import nearest
 from buildtool.plan.instances import Instance, parse_instances
@@ -68,14 +68,19 @@ def _build(args: argparse.Namespace, console: Console) -> int:
     plan = _buildable(matrix, args.selection)
     work = work_of(plan, instances)
     shop = workshop(args, console, matrix)
-    if args.builder == "cibuildwheel":
-        raise UsageError("the cibuildwheel builder is not available on this machine", "use --builder native")
     console.info(str(estimate(work, shop, args.out.absolute())))
     if args.dry_run:
         return 0
     started = time.monotonic()
     gate = gate_of(shop.project, shop.store, shop.runner, args.level)
-    results = native.build(work, shop, args.out.absolute(), gate, replace=args.replace)
+    results: list[CellResult] = []
+    contained, bare = _by_builder(plan, matrix, args.builder)
+    out = args.out.absolute()
+    if bare.cells:
+        results += native.build(work_of(bare, instances), shop, out, gate, replace=args.replace)
+    if contained.cells:
+        here = work_of(contained, instances)
+        results += cibuildwheel.build(here, shop, matrix, out, gate, replace=args.replace)
     failed = [result for result in results if result.exit_code]
     spent = {**shop.ledger.to_json(), "wall": round(time.monotonic() - started, 2)}
     if args.json:
@@ -106,6 +111,17 @@ def _build(args: argparse.Namespace, console: Console) -> int:
             f"again, only these: python -m buildtool build {_reselect(BuildPlan(tuple(r.cell for r in failed)))}"
         )
     return failed[0].exit_code if failed else 0
+
+
+def _by_builder(plan: BuildPlan, matrix: Matrix, builder: str) -> tuple[BuildPlan, BuildPlan]:
+    """The cells for cibuildwheel and those for the native builder; ``auto`` goes by what the platform says."""
+    platforms = matrix.facts.platform
+    contained = [
+        cell
+        for cell in plan.cells
+        if builder == "cibuildwheel" or (builder == "auto" and platforms[cell.combo.platform].container)
+    ]
+    return BuildPlan(tuple(contained)), BuildPlan(tuple(cell for cell in plan.cells if cell not in contained))
 
 
 def _cubins(args: argparse.Namespace, console: Console) -> int:

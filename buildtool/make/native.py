@@ -7,7 +7,7 @@ import itertools
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +43,9 @@ def build(work: Work, shop: Workshop, out: Path, gate: Gate, *, replace: bool = 
                 ready, binary = parts_of(cell, work.kernels_of[index], made, library)
                 with shop.ledger.stage("wheel", shop.runner):
                     composition = compose(cell, ready, binary, shop, kernels, folder / str(index))
-                result = _prove_and_publish(composition, shop, out, gate, replace=replace)
+                write = functools.partial(write_wheel, composition, shop)
+                key = composition.fingerprint
+                result = prove_and_publish(cell, key, write, shop, out, gate, replace=replace)
             except BuildToolError as error:
                 result = CellResult(cell, "failed", None, error.message, error.hint, error.exit_code)
             shutil.rmtree(folder / str(index), ignore_errors=True)
@@ -108,13 +110,26 @@ def write_wheel(made: Composition, shop: Workshop, output: Path) -> Path:
     return assemble.make_wheel(made.staged, cell, {**added, **shop.provenance(cell, made.source_digest)}, output)
 
 
-def _prove_and_publish(made: Composition, shop: Workshop, out: Path, gate: Gate, *, replace: bool) -> CellResult:
-    cell, target = made.cell, out / made.cell.wheel
-    if (known := outbox.proven(target, made.fingerprint)) is not None:
+def prove_and_publish(
+    cell: Cell,
+    fingerprint: str,
+    write: Callable[[Path], Path],
+    shop: Workshop,
+    out: Path,
+    gate: Gate,
+    *,
+    replace: bool,
+) -> CellResult:
+    """Let ``write`` put the cell's wheel into a staging folder, judge it, and move it to ``out``.
+
+    Nothing is done if ``out`` has the wheel of this ``fingerprint`` already, proven and unchanged.
+    """
+    target = out / cell.wheel
+    if (known := outbox.proven(target, fingerprint)) is not None:
         return CellResult(cell, "unchanged", target, report=known)
     with outbox.staging(out) as place:
         with shop.ledger.stage("wheel", shop.runner):
-            wheel = write_wheel(made, shop, place)
+            wheel = write(place)
         with shop.ledger.stage("verify", shop.runner):
             verdict = gate(wheel, cell, lambda: torch_tree(cell, shop))
         if not verdict.ok:
@@ -122,7 +137,7 @@ def _prove_and_publish(made: Composition, shop: Workshop, out: Path, gate: Gate,
             raise VerificationError(
                 f"{cell.wheel} does not pass:\n{problems}", "it was not written to the output folder"
             )
-        report = {**verdict.report, "ok": not verdict.undone, "fingerprint": made.fingerprint, "undone": verdict.undone}
+        report = {**verdict.report, "ok": not verdict.undone, "fingerprint": fingerprint, "undone": verdict.undone}
         target = outbox.publish(wheel, report, out, replace=replace)
     if verdict.undone:
         return CellResult(cell, "unproven", target, verdict.undone, "", ToolchainError.exit_code, report)

@@ -55,7 +55,7 @@ def render_config(
             f"choose platform={', '.join(n for n, p in matrix.facts.platform.items() if p.container)}",
         )
     frontend = tomlkit.inline_table()
-    frontend.update({"name": "build[uv]", "args": ["--no-isolation"]})
+    frontend.update({"name": "build[uv]", "args": ["--no-isolation", "--skip-dependency-check"]})
     container = tomlkit.inline_table()
     container.update({"name": engine, "create-args": list(create_args)})
     settings = tomlkit.inline_table()

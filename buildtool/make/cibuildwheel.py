@@ -1,0 +1,129 @@
+"""The cibuildwheel builder: the same wheel from a manylinux container, repaired for its platform tag, then verified.
+
+The kernels are compiled outside, where they are the same bytes, and the container takes them and torch from the build
+cache, which it mounts. So only the binding is compiled inside, against the container's glibc.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from buildtool.errors import BuildToolError, CompileError, ToolchainError
+from buildtool.make import assemble, outbox, parts, stage, wheel
+from buildtool.make.interpreters import find_uv
+from buildtool.make.native import prove_and_publish
+from buildtool.make.runner import base_environment
+from buildtool.make.schedule import Work
+from buildtool.make.store import digest, file_digest
+from buildtool.make.workshop import CellResult, Gate, Workshop
+from buildtool.plan.cells import Cell
+from buildtool.plan.matrix import Matrix
+from buildtool.render.cibuildwheel import identifier, render_config
+
+VERSION = "4.3.3"
+"""The cibuildwheel that is run: the newest that installs (4.3.5 pins a certifi that was withdrawn)."""
+_CACHE = "/buildtool-cache"
+_AUTHORITY = "/buildtool-ca.pem"
+_AUTHORITY_VARIABLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE")
+_SKIPPED = shutil.ignore_patterns("__pycache__", "*.py[cod]", "_native", ".*", "*.egg-info")
+
+
+def find_engine(shop: Workshop) -> str:
+    """``docker`` or ``podman``, whichever answers; ``$BUILDTOOL_ENGINE`` decides if set. Raises ToolchainError."""
+    chosen = shop.environ.get("BUILDTOOL_ENGINE")
+    for engine in [chosen] if chosen else ["docker", "podman"]:
+        path = shutil.which(engine, path=shop.environ.get("PATH"))
+        if path and shop.runner.run([path, "info"], env=base_environment(shop.environ), timeout=60).returncode == 0:
+            return engine
+    raise ToolchainError(
+        f"no container engine answers ({chosen or 'docker, podman'})",
+        "install and start docker or podman, or choose platform=linux_x86_64, which needs none",
+    )
+
+
+def build(
+    work: Work, shop: Workshop, matrix: Matrix, out: Path, gate: Gate, *, replace: bool = False
+) -> tuple[CellResult, ...]:
+    """Build, repair, verify and publish every cell of the work, one after the other."""
+    engine = find_engine(shop)
+    outbox.sweep(out)
+    made = parts.make_cubins(work, shop)
+    results = []
+    for index, cell in enumerate(work.plan.cells):
+        try:
+            for kernel in work.kernels_of[index]:
+                if isinstance(error := made[kernel], BuildToolError):
+                    raise error
+            parts.torch_tree(cell, shop)
+            result = _build_cell(cell, shop, matrix, engine, out, gate, replace=replace)
+        except BuildToolError as error:
+            result = CellResult(cell, "failed", None, error.message, error.hint, error.exit_code)
+        shop.say(f"[{index + 1}/{len(work.plan.cells)}] {result.status:>9} {cell.wheel}")
+        results.append(result)
+    return tuple(results)
+
+
+def _build_cell(
+    cell: Cell, shop: Workshop, matrix: Matrix, engine: str, out: Path, gate: Gate, *, replace: bool
+) -> CellResult:
+    package = shop.packages[cell.combo.package]
+    with tempfile.TemporaryDirectory(prefix="buildtool-") as name:
+        folder = Path(name)
+        project = stage_project(shop.project, package, cell, folder)
+        config = folder / "cibuildwheel.toml"
+        config.write_text(config_text(cell, shop, matrix, engine), "utf-8")
+        inputs = {"config": config.read_text(), "project": _tree_digest(project)}
+
+        def write(place: Path) -> Path:
+            argv: list[str | Path] = [find_uv(), "tool", "run", "--from", f"cibuildwheel=={VERSION}", "--python"]
+            argv += [sys.executable, "cibuildwheel", "--only", identifier(cell), "--config-file", config]
+            argv += ["--output-dir", folder / "wheelhouse", project / package.folder]
+            env = base_environment(shop.environ)
+            result = shop.runner.run(argv, cwd=project, env=env, timeout=3600)
+            found = sorted((folder / "wheelhouse").glob("*.whl"))
+            if result.returncode != 0 or len(found) != 1:
+                tail = "\n".join((result.stdout + result.stderr).splitlines()[-30:])
+                raise CompileError(f"cibuildwheel did not build {cell.wheel}:\n{tail}", "see the whole log with -v")
+            target = place / cell.wheel
+            # The repair step has packed the wheel again in its own way; this makes it ours, members and tags in order.
+            tag = assemble.tag_of(cell)
+            wheel.finish(found[0], target, tag=tag, build_tag=cell.build_tag, added={}, timestamp=wheel.epoch())
+            return target
+
+        return prove_and_publish(cell, digest(inputs), write, shop, out, gate, replace=replace)
+
+
+def config_text(cell: Cell, shop: Workshop, matrix: Matrix, engine: str) -> str:
+    """The configuration here: cache and certificate authority are mounted, ``$BUILDTOOL_IMAGE`` replaces the image."""
+    mounts = ["--volume", f"{shop.store.root.parent}:{_CACHE}"]
+    environment = {"BUILDTOOL_CACHE": _CACHE}
+    authority = next((shop.environ[name] for name in _AUTHORITY_VARIABLES if shop.environ.get(name)), None)
+    if authority:
+        mounts += ["--volume", f"{Path(authority).resolve()}:{_AUTHORITY}:ro"]
+        environment |= dict.fromkeys(_AUTHORITY_VARIABLES, _AUTHORITY)
+    image = shop.environ.get("BUILDTOOL_IMAGE", "")
+    return render_config(matrix, cell, engine=engine, create_args=mounts, environment=environment, image=image)
+
+
+def stage_project(project: Path, package: stage.Package, cell: Cell, folder: Path) -> Path:
+    """Copy what a build in a container needs, with the cell's pins: cibuildwheel takes the whole folder in with it."""
+    target = folder / "project"
+    for name in ("buildtool", "kernels"):
+        shutil.copytree(project / name, target / name, ignore=_SKIPPED)
+    for name in ("matrix.toml", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copyfile(project / name, target / name)
+    staged = stage.stage_package(project, package, cell, folder)
+    shutil.copytree(staged, target / package.folder, dirs_exist_ok=True)
+    for extra in (project / package.folder).glob("_*.py"):
+        shutil.copyfile(extra, target / package.folder / extra.name)
+    return target
+
+
+def _tree_digest(folder: Path) -> Mapping[str, str]:
+    files = (Path(root, name) for root, _, names in os.walk(folder) for name in names)
+    return {path.relative_to(folder).as_posix(): file_digest(path) for path in sorted(files)}
