@@ -49,7 +49,7 @@ def render_config(
     environment would hold all of torch's dependencies.
     """
     facts = matrix.facts.platform[cell.combo.platform]
-    if facts.container is None:
+    if facts.container is None and not image:
         raise UsageError(
             f"{cell.combo.platform} wheels are not built in a container",
             f"choose platform={', '.join(n for n, p in matrix.facts.platform.items() if p.container)}",
