@@ -35,7 +35,7 @@ inline void launch_attention_mma(Device& device, AttnParams params, const AttnCo
   Shape shape;
   shape.grid = grid_of(int64_t(ceil_div(params.Sq, queries)) * params.Hq * params.B, "attention");
   shape.block = 128;
-  shape.shared = kMmaKeyBlock * config.D * (config.fp8 ? 2 : 3) + queries * (config.D + 4) + 7 * 128 * 4;
+  shape.shared = kMmaKeyBlock * config.D * (config.fp8 ? 2 : 3) + queries * (config.D + 4) + 15 * 128 * 4;
   shape.dependent = true;
   device.launch(attention_mma_instance(device, config, mask), shape, stream, params);
 }

@@ -14,7 +14,14 @@
 #include <sage/mma/output.cuh>
 #include <sage/mma/softmax.cuh>
 
-extern "C" __global__ void __launch_bounds__(sage::kThreads, HEAD_DIM == 64 ? 3 : 2)
+// Blocks to a multiprocessor: as many as the registers of one allow without spills.
+#if HEAD_DIM == 64 && PV != PV_FLUSH16 && __CUDA_ARCH__ < 1000
+#define MIN_BLOCKS 3
+#else
+#define MIN_BLOCKS 2
+#endif
+
+extern "C" __global__ void __launch_bounds__(sage::kThreads, MIN_BLOCKS)
     ENTRY(const __grid_constant__ sage::AttnParams p) {
   using namespace sage;
   extern __shared__ __align__(128) u8 shared[];
@@ -42,9 +49,11 @@ extern "C" __global__ void __launch_bounds__(sage::kThreads, HEAD_DIM == 64 ? 3 
   park(smem, Q_SCALE, __float_as_uint(quantize_q(p, block, smem, dots) * fabsf(p.scale_log2)));
 
   OTile o = {};
-  float m[ROWS], l[ROWS];  // running maximum in base 2; this lane's part of the running sum
+  float rows[ROWS] = {};
+  park_rows(smem, SUM, rows);
 #pragma unroll
-  for (int i = 0; i < ROWS; i++) m[i] = kLowest, l[i] = 0.0f;
+  for (int i = 0; i < ROWS; i++) rows[i] = kLowest;
+  park_rows(smem, MAXIMUM, rows);
 
 #pragma unroll 1
   for (int k = 0; k < k_end; k += BLOCK_N) {
@@ -56,6 +65,12 @@ extern "C" __global__ void __launch_bounds__(sage::kThreads, HEAD_DIM == 64 ? 3 
     load_v16(p, smem, k);
 #endif
     cp_async_commit();
+#if PV == PV_ACC16 || PV == PV_FLUSH16
+    if (p.bf16) {  // here, where S does not yet need the registers
+      cp_async_wait<0>();
+      convert_v16(smem);
+    }
+#endif
 
     const u32 t = recomputed(threadIdx.x) % 4;
     const float k_scale = __ldg(p.k_scale + (parked(smem, K_ROW) + k) / BLOCK_N * 4 + t);
@@ -74,13 +89,15 @@ extern "C" __global__ void __launch_bounds__(sage::kThreads, HEAD_DIM == 64 ? 3 
       mask_columns(s, limit);
     }
 
-    float maximum[ROWS];
+    float maximum[ROWS], m[ROWS];
     row_maxima(s, scale, maximum);
+    parked_rows(smem, MAXIMUM, m);
     bool grown = false;
 #pragma unroll
     for (int i = 0; i < ROWS; i++) grown |= maximum[i] > m[i] + kSlack;
     if (__any_sync(~0u, grown)) {
-      float alpha[ROWS];
+      float alpha[ROWS], l[ROWS];
+      parked_rows(smem, SUM, l);
 #pragma unroll
       for (int i = 0; i < ROWS; i++) {
         const float larger = fmaxf(m[i], maximum[i]);
@@ -88,17 +105,19 @@ extern "C" __global__ void __launch_bounds__(sage::kThreads, HEAD_DIM == 64 ? 3 
         m[i] = larger;
         l[i] *= alpha[i];
       }
+      park_rows(smem, MAXIMUM, m);
+      park_rows(smem, SUM, l);
       scale_o(o, alpha);
     }
 
+    PTile a;
+    exponentials(smem, s, scale, m, a);
+
     cp_async_wait<0>();
-#if PV == PV_ACC16 || PV == PV_FLUSH16
-    if (p.bf16) convert_v16(smem);
-#endif
     __syncthreads();  // V's tile is there for all; nobody reads K's tile any more
     if (k + BLOCK_N < k_end) load_k(p, smem, parked(smem, K_ROW) + k + BLOCK_N);
     cp_async_commit();
-    multiply_pv(smem, s, scale, m, l, o);
+    multiply_pv(smem, a, o);
   }
-  store(p, smem, dots, o, m, l);
+  store(p, smem, dots, o);
 }

@@ -50,7 +50,9 @@ enum Parked : int {
   V_LOW = 4 * kThreads * 4,     // address of this thread's first piece of V
   V_HIGH = 5 * kThreads * 4,
   FULL = 6 * kThreads * 4,      // tiles that end here or before need no mask
-  PARKED_BYTES = 7 * kThreads * 4
+  MAXIMUM = 7 * kThreads * 4,   // running maxima of the lane's ROWS rows, in base 2
+  SUM = 11 * kThreads * 4,      // the lane's parts of their running sums
+  PARKED_BYTES = 15 * kThreads * 4
 };
 constexpr int kSharedBytes = PARK_SMEM + PARKED_BYTES;
 static_assert(WARP_M * HEAD_DIM * 2 * kWarps <= DOT_SMEM, "the output is staged where K, V and Q were");

@@ -14,9 +14,17 @@ SAGE_DEVICE u32 q_fragment(u32 smem, int i, int j) {
   return smem + Q_SMEM + ((at.warp * M_TILES + i) * QK_STEPS + j) * 512 + at.lane * 16;
 }
 
-SAGE_DEVICE void park(u32 smem, Parked slot, u32 x) { store_shared_4(smem + PARK_SMEM + threadIdx.x * 4 + slot, x); }
-SAGE_DEVICE u32 parked(u32 smem, Parked slot) {
+SAGE_DEVICE void park(u32 smem, int slot, u32 x) { store_shared_4(smem + PARK_SMEM + threadIdx.x * 4 + slot, x); }
+SAGE_DEVICE u32 parked(u32 smem, int slot) {
   return load_shared_4(smem + PARK_SMEM + recomputed(threadIdx.x) * 4 + slot);
+}
+SAGE_DEVICE void park_rows(u32 smem, int slot, const float (&x)[ROWS]) {
+#pragma unroll
+  for (int i = 0; i < ROWS; i++) park(smem, slot + i * kThreads * 4, __float_as_uint(x[i]));
+}
+SAGE_DEVICE void parked_rows(u32 smem, int slot, float (&x)[ROWS]) {
+#pragma unroll
+  for (int i = 0; i < ROWS; i++) x[i] = __uint_as_float(parked(smem, slot + i * kThreads * 4));
 }
 
 /// Four channels of one row of Q as floats; zero outside the tensor.
@@ -122,7 +130,7 @@ SAGE_DEVICE void load_v16(const AttnParams& p, u32 smem, int k) {
 /// cp_async_wait is all it needs. Values beyond fp16's range become infinite.
 SAGE_DEVICE void convert_v16(u32 smem) {
   constexpr int chunks = HEAD_DIM / 8, step = kThreads / chunks;
-#pragma unroll 2
+#pragma unroll 1
   for (u32 row = threadIdx.x / chunks; row < BLOCK_N; row += step) {
     const u32 address = smem + V_SMEM + swizzled<2 * HEAD_DIM>(row, threadIdx.x % chunks);
     const uint4 x = load_shared_16(address);

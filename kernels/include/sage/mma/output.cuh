@@ -8,6 +8,7 @@
 namespace sage {
 
 using PStep = u32[M_TILES][4];
+using PTile = PStep[PV_STEPS];
 
 SAGE_DEVICE void scale_o(OTile& o, const float (&alpha)[ROWS]) {
 #pragma unroll
@@ -23,7 +24,7 @@ SAGE_DEVICE void scale_o(OTile& o, const float (&alpha)[ROWS]) {
     }
 }
 
-/// P = 2^(S - m) of k step k as the A operand of the second product, and its row sums, before rounding, into l. Two
+/// P = 2^(S - m) of k step k as the A operand of the second product; its row sums, before rounding, are added to l. Two
 /// neighbouring tiles of S are one 16-bit A fragment as they lie; in 8 bits four are, in the token order that v8 has.
 SAGE_DEVICE void exponentials(const STile& s, int k, float scale, const float (&bias)[ROWS], float (&l)[ROWS], PStep& a) {
   constexpr int width = PV_K / 16;  // tiles of S in one register of A
@@ -47,18 +48,23 @@ SAGE_DEVICE void exponentials(const STile& s, int k, float scale, const float (&
     }
 }
 
-/// O += P V, where P = 2^(S - m).
-SAGE_DEVICE void multiply_pv(u32 smem, const STile& s, float scale, const float (&m)[ROWS], float (&l)[ROWS],
-                             OTile& o) {
-  float bias[ROWS];
+/// Softmax of the whole tile: P as A operands, row sums into their parking place.
+SAGE_DEVICE void exponentials(u32 smem, const STile& s, float scale, const float (&m)[ROWS], PTile& a) {
+  float bias[ROWS], l[ROWS];
+  parked_rows(smem, SUM, l);
 #pragma unroll
   for (int i = 0; i < ROWS; i++) bias[i] = MASK ? kLog2PMax - m[i] : __fmaf_rn(-kMagic, scale, kLog2PMax - m[i]);
+#pragma unroll
+  for (int k = 0; k < PV_STEPS; k++) exponentials(s, k, scale, bias, l, a[k]);
+  park_rows(smem, SUM, l);
+}
+
+/// O += P V.
+SAGE_DEVICE void multiply_pv(u32 smem, const PTile& a, OTile& o) {
   const u32 lane = recomputed(threadIdx.x) % 32;
 #if PV == PV_F16 || PV == PV_BF16 || PV == PV_ACC16
 #pragma unroll
-  for (int k = 0; k < PV_STEPS; k++) {
-    PStep a;
-    exponentials(s, k, scale, bias, l, a);
+  for (int k = 0; k < PV_STEPS; k++)
 #pragma unroll
     for (int n = 0; n < O_TILES; n += 2) {
       // Matrices: channels from 8n, tokens from 16k and from 16k + 8; then the same of channels from 8(n + 1).
@@ -69,41 +75,36 @@ SAGE_DEVICE void multiply_pv(u32 smem, const STile& s, float scale, const float 
 #pragma unroll
         for (int h = 0; h < 2; h++) {
 #if PV == PV_F16
-          sm80_16x8x16_f32f16f16(o[i][n + h], a[i], b[2 * h], b[2 * h + 1]);
+          sm80_16x8x16_f32f16f16(o[i][n + h], a[k][i], b[2 * h], b[2 * h + 1]);
 #elif PV == PV_BF16
-          sm80_16x8x16_f32bf16bf16(o[i][n + h], a[i], b[2 * h], b[2 * h + 1]);
+          sm80_16x8x16_f32bf16bf16(o[i][n + h], a[k][i], b[2 * h], b[2 * h + 1]);
 #else
-          sm80_16x8x16_f16f16f16(o[i][n + h], a[i], b[2 * h], b[2 * h + 1]);
+          sm80_16x8x16_f16f16f16(o[i][n + h], a[k][i], b[2 * h], b[2 * h + 1]);
 #endif
         }
     }
-  }
-#else
-  PStep a[PV_STEPS];
+#elif PV == PV_FLUSH16
 #pragma unroll
-  for (int k = 0; k < PV_STEPS; k++) exponentials(s, k, scale, bias, l, a[k]);
-#if PV == PV_FLUSH16
+  for (int n = 0; n < O_TILES; n++) {
+    if (n % 4 == 0) __syncwarp();  // keeps the next channels from coming too early
+    u32 tile[M_TILES][2] = {};
 #pragma unroll
-  for (int n = 0; n < O_TILES; n += 2) {
-    u32 tile[M_TILES][2][2] = {};
-#pragma unroll
-    for (int k = 0; k < PV_STEPS; k++) {
+    for (int k = 0; k < PV_STEPS; k += 2) {
+      // Matrices: channels from 8n, tokens from 16k, 16k + 8, 16k + 16 and 16k + 24: two k steps.
       u32 b[4];
-      ldmatrix_x4_trans(b, smem + V_SMEM + swizzled<2 * HEAD_DIM>(k * 16 + lane % 16, n + lane / 16));
+      ldmatrix_x4_trans(b, smem + V_SMEM + swizzled<2 * HEAD_DIM>(k * 16 + lane, n));
 #pragma unroll
-      for (int i = 0; i < M_TILES; i++)
-#pragma unroll
-        for (int h = 0; h < 2; h++) sm80_16x8x16_f16f16f16(tile[i][h], a[k][i], b[2 * h], b[2 * h + 1]);
+      for (int i = 0; i < M_TILES; i++) {
+        sm80_16x8x16_f16f16f16(tile[i], a[k][i], b[0], b[1]);
+        sm80_16x8x16_f16f16f16(tile[i], a[k + 1][i], b[2], b[3]);
+      }
     }
 #pragma unroll
-    for (int i = 0; i < M_TILES; i++)
-#pragma unroll
-      for (int x = 0; x < 4; x++) {
-        const float2 y = Half::unpack(tile[i][x / 2][x % 2]);
-        float* z = &o[i][n + x / 2][x % 2 * 2];
-        z[0] += y.x;
-        z[1] += y.y;
-      }
+    for (int i = 0; i < ROWS; i++) {
+      const float2 y = Half::unpack(tile[i / 2][i % 2]);
+      o[i / 2][n][i % 2 * 2] += y.x;
+      o[i / 2][n][i % 2 * 2 + 1] += y.y;
+    }
   }
 #else
 #pragma unroll
@@ -133,19 +134,19 @@ SAGE_DEVICE void multiply_pv(u32 smem, const STile& s, float scale, const float 
     }
   }
 #endif
-#endif
 }
 
 /// Normalise, and store O and lse. O passes through shared memory, where K, V and Q were, to leave in pieces of 16 bytes.
-SAGE_DEVICE void store(const AttnParams& p, u32 smem, const float* dots, const OTile& o, const float (&m)[ROWS],
-                       float (&l)[ROWS]) {
+SAGE_DEVICE void store(const AttnParams& p, u32 smem, const float* dots, const OTile& o) {
   const Lane at = this_lane();
   Position block;
   locate(p, block);
   const int first = block.q_tile * BLOCK_M + at.warp * WARP_M;
   const u32 stage = smem + at.warp * WARP_M * HEAD_DIM * 2;
   const i64 channels = statistics(p, block) + 2 * at.t;
-  float inverse[ROWS];
+  float inverse[ROWS], m[ROWS], l[ROWS];
+  parked_rows(smem, MAXIMUM, m);
+  parked_rows(smem, SUM, l);
   __syncthreads();  // nobody reads K, V or Q any more
 #pragma unroll
   for (int i = 0; i < ROWS; i++) {
