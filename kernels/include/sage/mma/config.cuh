@@ -7,6 +7,7 @@
 #pragma once
 
 #include "../types.h"
+#include "instructions.cuh"
 
 #define PV_F16 0       // fp16 V, float accumulators
 #define PV_BF16 1      // bf16 V and P, float accumulators
@@ -93,11 +94,6 @@ SAGE_DEVICE Lane this_lane() {
 
 SAGE_DEVICE int min_int(int a, int b) { return a < b ? a : b; }
 SAGE_DEVICE int max_int(int a, int b) { return a > b ? a : b; }
-SAGE_DEVICE float exp2_approx(float x) {  // subnormal results are zero
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
 SAGE_DEVICE float2 unpack16(u32 x, int bf16) { return bf16 ? Bfloat::unpack(x) : Half::unpack(x); }
 SAGE_DEVICE u32 pack16(float a, float b, int bf16) { return bf16 ? Bfloat::pack(a, b) : Half::pack(a, b); }
 
@@ -114,10 +110,7 @@ struct Position {
 /// Returns false if the block has no queries: a packed sequence may be shorter than the longest.
 SAGE_DEVICE bool locate(const AttnParams& p, Position& at) {
   const u32 tiles = (p.Sq + BLOCK_M - 1) / BLOCK_M;
-  u32 block;
-  // Volatile, so that the epilogue computes all this again rather than keep it in registers through the loop.
-  asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(block));
-  const u32 head = block / tiles;
+  const u32 block = block_index(), head = block / tiles;
   at.q_tile = block % tiles;
   if (p.causal) at.q_tile = tiles - 1 - at.q_tile;  // the longest first
   at.q_head = head % p.Hq;

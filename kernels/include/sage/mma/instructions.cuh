@@ -1,4 +1,4 @@
-// Warp-wide matrix instructions, one wrapper each, named arch_MxNxK_types: D = A * B + C.
+// PTX instructions. Warp-wide matrix products, one wrapper each, are named arch_MxNxK_types: D = A * B + C.
 //
 // Lane L has g = L / 4 and t = L % 4. Fragment maps (PTX ISA, "Matrix Fragments for mma.m16n8k16 / m16n8k32"):
 //   C, D 16x8   value i: row g + 8 * (i / 2), column 2 * t + i % 2. As f16x2 registers: register r holds i = 2r, 2r + 1.
@@ -67,6 +67,28 @@ SAGE_DEVICE void sm89_16x8x32_f16e4m3e4m3(u32 (&d)[2], const u32 (&a)[4], u32 b0
       "mma.sync.aligned.m16n8k32.row.col.f16.e4m3.e4m3.f16 {%0, %1}, {%2, %3, %4, %5}, {%6, %7}, {%0, %1};"
       : "+r"(d[0]), "+r"(d[1])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+/// 2^x; subnormal results are zero.
+SAGE_DEVICE float exp2_approx(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+/// Two fp16 products.
+SAGE_DEVICE u32 multiply_f16x2(u32 a, u32 b) {
+  u32 y;
+  asm("mul.f16x2 %0, %1, %2;" : "=r"(y) : "r"(a), "r"(b));
+  return y;
+}
+
+/// The block's index in the grid. Volatile: what is computed from a second reading is computed again, instead of being
+/// kept in registers since the first.
+SAGE_DEVICE u32 block_index() {
+  u32 x;
+  asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(x));
+  return x;
 }
 
 }  // namespace sage

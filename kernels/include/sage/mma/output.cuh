@@ -16,7 +16,7 @@ SAGE_DEVICE void scale_o(OTile& o, const float (&alpha)[ROWS]) {
 #pragma unroll
     for (int n = 0; n < O_TILES; n++) {
 #if PV == PV_ACC16
-      asm("mul.f16x2 %0, %0, %1;" : "+r"(o[i / 2][n][i % 2]) : "r"(Half::pack(alpha[i], alpha[i])));
+      o[i / 2][n][i % 2] = multiply_f16x2(o[i / 2][n][i % 2], Half::pack(alpha[i], alpha[i]));
 #else
       o[i / 2][n][i % 2 * 2] *= alpha[i];
       o[i / 2][n][i % 2 * 2 + 1] *= alpha[i];

@@ -1,0 +1,144 @@
+// Runs a block of device code on the CPU: every thread is a fiber, warp and block collectives are rendezvous. A collective
+// that not all lanes reach is reported as a hang. Asynchronous copies land only when their thread waits for them, so that
+// a missing wait shows.
+#pragma once
+
+#include <ucontext.h>
+
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#define __device__
+#define __global__
+#define __forceinline__ inline
+#define __grid_constant__
+#define __shared__
+#define __align__(n)
+#define __launch_bounds__(...)
+
+struct float2 { float x, y; };
+struct float4 { float x, y, z, w; };
+struct uint2 { unsigned x, y; };
+struct alignas(16) uint4 { unsigned x, y, z, w; };
+inline float2 make_float2(float x, float y) { return {x, y}; }
+inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
+inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
+
+alignas(128) unsigned char shared[1 << 18];
+struct Index { unsigned x; } threadIdx, blockIdx;
+
+namespace emulator {
+
+struct Copy { unsigned to; const void* from; bool valid; };
+struct Fiber {
+  ucontext_t context;
+  std::vector<char> stack = std::vector<char>(1 << 18);
+  std::vector<Copy> copies;
+  bool done;
+  int parity;
+};
+struct Rendezvous { int arrived, generation; };
+
+constexpr int kMost = 1024;
+std::unique_ptr<Fiber> fibers[kMost];
+Rendezvous warps[kMost / 32], block;
+unsigned slots[2][kMost][16];
+ucontext_t scheduler;
+unsigned long progress;
+int threads;
+std::function<void()>* body;
+
+inline Fiber& self() { return *fibers[threadIdx.x]; }
+inline void yield() {
+  const unsigned thread = threadIdx.x;
+  swapcontext(&fibers[thread]->context, &scheduler);
+  threadIdx.x = thread;
+}
+inline void meet(Rendezvous& at, int parties) {
+  progress++;
+  if (++at.arrived == parties) {
+    at.arrived = 0;
+    at.generation++;
+    return;
+  }
+  for (const int generation = at.generation; at.generation == generation;) yield();
+}
+/// Every lane shows its words; returns the warp's, [lane][word].
+inline unsigned (*exchange(const unsigned* words, int count))[16] {
+  const int parity = self().parity ^= 1;
+  std::memcpy(slots[parity][threadIdx.x], words, count * 4);
+  meet(warps[threadIdx.x / 32], 32);
+  return &slots[parity][threadIdx.x / 32 * 32];
+}
+inline void start() {
+  (*body)();
+  self().done = true;
+  progress++;
+}
+/// Returns false if the block hangs.
+inline bool run(int count, unsigned block_index, std::function<void()> work) {
+  threads = count;
+  body = &work;
+  blockIdx.x = block_index;
+  std::memset(warps, 0, sizeof warps);
+  block = {};
+  std::memset(shared, 0xAB, sizeof shared);  // what shared memory holds at first is anything
+  for (int i = 0; i < count; i++) {
+    if (!fibers[i]) fibers[i] = std::make_unique<Fiber>();
+    Fiber& f = *fibers[i];
+    f.done = false;
+    f.parity = 0;
+    f.copies.clear();
+    getcontext(&f.context);
+    f.context.uc_stack = {f.stack.data(), 0, f.stack.size()};
+    f.context.uc_link = &scheduler;
+    makecontext(&f.context, start, 0);
+  }
+  for (bool alive = true; alive;) {
+    const unsigned long before = progress;
+    alive = false;
+    for (int i = 0; i < count; i++) {
+      if (fibers[i]->done) continue;
+      alive = true;
+      threadIdx.x = i;
+      swapcontext(&scheduler, &fibers[i]->context);
+    }
+    if (alive && progress == before) return false;
+  }
+  return true;
+}
+
+}  // namespace emulator
+
+inline unsigned __float_as_uint(float x) { unsigned y; std::memcpy(&y, &x, 4); return y; }
+inline float __uint_as_float(unsigned x) { float y; std::memcpy(&y, &x, 4); return y; }
+inline float __int_as_float(int x) { return __uint_as_float(static_cast<unsigned>(x)); }
+inline float __fmaf_rn(float a, float b, float c) { return std::fma(a, b, c); }
+inline float __fdiv_rn(float a, float b) { return a / b; }
+inline float __frcp_rn(float a) { return 1.0f / a; }
+inline float __log2f(float a) { return std::log2(a); }
+inline int max(int a, int b) { return a > b ? a : b; }
+template <class T> T __ldg(const T* x) { return *x; }
+inline void __syncthreads() { emulator::meet(emulator::block, emulator::threads); }
+inline void __syncwarp() { emulator::meet(emulator::warps[threadIdx.x / 32], 32); }
+template <class T> T __shfl_sync(unsigned, T x, int lane) {
+  unsigned word;
+  std::memcpy(&word, &x, 4);
+  word = emulator::exchange(&word, 1)[lane][0];
+  std::memcpy(&x, &word, 4);
+  return x;
+}
+template <class T> T __shfl_xor_sync(unsigned mask, T x, int bits) {
+  return __shfl_sync(mask, x, static_cast<int>(threadIdx.x % 32) ^ bits);
+}
+inline bool __any_sync(unsigned, bool x) {
+  const unsigned word = x;
+  auto all = emulator::exchange(&word, 1);
+  bool any = false;
+  for (int i = 0; i < 32; i++) any |= all[i][0] != 0;
+  return any;
+}

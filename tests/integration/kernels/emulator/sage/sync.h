@@ -1,0 +1,27 @@
+#pragma once
+#include "types.h"
+namespace sage {
+inline u32 shared_address(const void* pointer) { return static_cast<u32>(static_cast<const u8*>(pointer) - shared); }
+inline void cp_async_16(u32 to, const void* from, bool valid) { emulator::self().copies.push_back({to, from, valid}); }
+inline void cp_async_commit() {}
+template <int N>
+inline void cp_async_wait() {
+  static_assert(N == 0, "groups are not told apart");
+  for (const emulator::Copy& copy : emulator::self().copies) {
+    if (copy.valid) std::memcpy(shared + copy.to, copy.from, 16);
+    else std::memset(shared + copy.to, 0, 16);
+  }
+  emulator::self().copies.clear();
+}
+inline void wait_for_producers() {}
+template <int LANES, int FIRST = 1>
+inline float lanes_max_abs(float value) {
+  for (int step = FIRST; step < FIRST * LANES; step *= 2) value = max_abs(value, __shfl_xor_sync(~0u, value, step));
+  return value;
+}
+template <int LANES, int FIRST = 1>
+inline float lanes_sum(float value) {
+  for (int step = FIRST; step < FIRST * LANES; step *= 2) value += __shfl_xor_sync(~0u, value, step);
+  return value;
+}
+}  // namespace sage

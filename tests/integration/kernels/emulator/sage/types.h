@@ -1,0 +1,50 @@
+#pragma once
+#include "../emulator.h"
+#include "params.h"
+namespace sage {
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+#define SAGE_DEVICE inline
+struct Half {
+  static float2 unpack(u32 pair) {
+    _Float16 x[2];
+    std::memcpy(x, &pair, 4);
+    return {static_cast<float>(x[0]), static_cast<float>(x[1])};
+  }
+  static u32 pack(float lo, float hi) {
+    const _Float16 x[2] = {static_cast<_Float16>(lo), static_cast<_Float16>(hi)};
+    u32 pair;
+    std::memcpy(&pair, x, 4);
+    return pair;
+  }
+};
+struct Bfloat {
+  static float2 unpack(u32 pair) { return {__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000u)}; }
+  static u32 round(float x) {
+    const u32 bits = __float_as_uint(x);
+    return x != x ? 0x7fff : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+  }
+  static u32 pack(float lo, float hi) { return round(lo) | round(hi) << 16; }
+};
+inline float e4m3_value(u32 byte) {
+  const int exponent = byte >> 3 & 15, mantissa = byte & 7;
+  const float x = exponent ? std::ldexp(8.0f + mantissa, exponent - 10) : std::ldexp(static_cast<float>(mantissa), -9);
+  return (byte & 127) == 127 ? NAN : byte & 128 ? -x : x;
+}
+inline u32 e4m3(float x) {
+  if (x != x) return 127;
+  const float size = std::fmin(std::fabs(x), 448.0f);
+  const int exponent = size < 0.015625f ? -6 : std::ilogb(size);
+  const float steps = std::nearbyint(std::ldexp(size, 3 - exponent));  // to nearest even
+  const u32 code = static_cast<u32>(steps) + (exponent + 6) * 8;  // a carry moves into the exponent by itself
+  return (code > 126 ? 126 : code) | (x < 0 ? 128 : 0);
+}
+inline u32 pack_e4m3(float a, float b, float c, float d) { return e4m3(a) | e4m3(b) << 8 | e4m3(c) << 16 | e4m3(d) << 24; }
+inline u32 s8(float x) {
+  return x != x ? 0 : static_cast<u32>(static_cast<int>(std::fmin(std::fmax(std::nearbyint(x), -128.0f), 127.0f))) & 255;
+}
+inline u32 pack_s8(float a, float b, float c, float d) { return s8(a) | s8(b) << 8 | s8(c) << 16 | s8(d) << 24; }
+inline float max_abs(float a, float b) { return a != a || b != b ? NAN : std::fmax(a, std::fabs(b)); }
+}  // namespace sage

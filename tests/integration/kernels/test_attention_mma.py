@@ -1,0 +1,112 @@
+"""The mma.sync attention kernel itself, run on the CPU: fragments, masks, tails, packing, and every rendezvous.
+
+The kernel's source is compiled by the host's compiler with PTX instructions replaced by their meaning (emulator/), so
+what is checked is the program, for every way to multiply P by V, and not what an assembler makes of it. A collective
+instruction that some lanes miss is found as a hang, a copy that nobody waits for as wrong numbers.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.integration.kernels.operands import Case, Kind, Problem, from16
+
+Instances = Callable[[str, int, int], ctypes.CDLL]
+EMULATOR = Path(__file__).parent / "emulator"
+HEADERS = ("config", "load", "softmax", "output")
+
+pytestmark = [pytest.mark.integration, pytest.mark.skipif(not shutil.which("g++"), reason="needs g++")]
+
+
+KINDS = {
+    "f16": Kind("PV_F16"),
+    "bf16": Kind("PV_BF16", bf16=True, error=6e-3),
+    "acc16": Kind("PV_ACC16", error=4e-3),
+    "flush16": Kind("PV_FLUSH16", error=2e-3),
+    "f8": Kind("PV_F8", vmax=448.0, error=5e-2),
+    "f8_acc16": Kind("PV_F8_ACC16", vmax=2.25, error=5e-2),
+}
+
+
+@pytest.fixture(scope="session")
+def compiled(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Instances:
+    """Instances by (kind, head dim, mask), each compiled once."""
+    folder = tmp_path_factory.mktemp("emulated")
+    shutil.copytree(EMULATOR, folder, dirs_exist_ok=True)
+    kernels = root / "kernels"
+    shutil.copy(kernels / "include/sage/params.h", folder / "sage")
+    for name in HEADERS:
+        shutil.copy(kernels / f"include/sage/mma/{name}.cuh", folder / "sage/mma")
+    (folder / "sage2").mkdir()
+    shutil.copy(kernels / "sage2/attention_mma.cu", folder / "sage2")
+    instances: dict[tuple[str, int, int], ctypes.CDLL] = {}
+
+    def get(kind: str, dim: int, mask: int) -> ctypes.CDLL:
+        key = (kind, dim, mask)
+        if key not in instances:
+            library = folder / f"{kind}_{dim}_{mask}.so"
+            defines = [f"-DHEAD_DIM={dim}", f"-DPV={KINDS[kind].macro}", f"-DMASK={mask}"]
+            command = ["g++", "-std=c++17", "-O1", "-w", "-fPIC", "-shared", "-I.", *defines, "-o", str(library)]
+            subprocess.run([*command, "attention_mma.cpp"], cwd=folder, check=True)
+            instances[key] = ctypes.CDLL(str(library))
+            instances[key].run.restype = ctypes.c_longlong
+        return instances[key]
+
+    return get
+
+
+def check(get: Instances, name: str, case: Case) -> None:
+    problem = Problem(KINDS[name], case)
+    params = problem.params()
+    blocks = -(-max(case.q) // (4 * problem.warp)) * case.heads[0] * len(case.q)
+    assert get(name, problem.dim, int(bool(case.mask))).run(ctypes.byref(params), blocks) == -1, "a block hangs"
+    bf16, expected, lse = problem.kind.bf16, problem.expected, problem.expected_lse
+    out = from16(problem.out, bf16=bf16).astype(np.float64)
+    assert np.isfinite(out).all()
+    dead = np.isneginf(lse)
+    assert np.isneginf(problem.lse[dead]).all()
+    assert not out[dead].any()
+    assert np.abs(problem.lse[~dead] - lse[~dead]).max(initial=0) < 1e-3
+    error = float(np.abs(out - expected).sum()) / max(float(np.abs(expected).sum()), 1e-9)
+    assert error < problem.kind.error
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case(),
+        Case(q=(65,), k=(129,), causal=True, channels=40),
+        Case(q=(3,), k=(1,), per_warp=True, channels=128),
+        Case(q=(130,), k=(70,), causal=True, scale=-0.2, channels=72, offset=10.0),
+        Case(q=(5, 0, 140, 1), k=(9, 64, 70, 0), heads=(2, 2)),
+    ],
+    ids=["plain", "causal", "tiny", "negative", "packed"],
+)
+def test_attention(compiled: Instances, name: str, case: Case) -> None:
+    check(compiled, name, case)
+
+
+@pytest.mark.parametrize("name", ["f16", "bf16", "f8"])
+@pytest.mark.parametrize("mask", ["bool", "rows", "float"])
+def test_mask(compiled: Instances, name: str, mask: str) -> None:
+    check(compiled, name, Case(q=(70,), k=(99,), mask=mask, causal=mask == "float"))
+
+
+@pytest.mark.parametrize("name", ["f16", "bf16"])
+def test_head_dim_256(compiled: Instances, name: str) -> None:
+    check(compiled, name, Case(q=(67,), k=(70,), channels=200, causal=True))
+
+
+@pytest.mark.parametrize("name", ["acc16", "flush16"])
+def test_bf16_with_fp16_accumulators(compiled: Instances, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """bf16 V becomes fp16 in shared memory."""
+    monkeypatch.setitem(KINDS, name, Kind(KINDS[name].macro, bf16=True, error=6e-3))
+    check(compiled, name, Case(q=(33,), k=(130,), channels=56))
