@@ -44,17 +44,19 @@ def build_sdist(sdist_directory: str, config_settings: dict[str, Any] | None = N
 
 
 def prepare_metadata_for_build_wheel(metadata_directory: str, config_settings: dict[str, Any] | None = None) -> str:
-    """Write the wheel's dist-info folder; returns its name."""
-    from hatchling import build  # noqa: PLC0415
+    """Write the wheel's METADATA without building anything; returns the name of the dist-info folder."""
+    del config_settings  # nothing in METADATA depends on them
+    from hatchling.builders.wheel import WheelBuilder  # noqa: PLC0415
 
-    return str(build.prepare_metadata_for_build_wheel(metadata_directory, config_settings))
+    builder = WheelBuilder(str(Path.cwd()))
+    folder = Path(metadata_directory, f"{builder.artifact_project_id}.dist-info")
+    folder.mkdir(exist_ok=True)
+    text = builder.config.core_metadata_constructor(builder.metadata)
+    (folder / "METADATA").write_text(text, "utf-8")
+    return folder.name
 
 
-def prepare_metadata_for_build_editable(metadata_directory: str, config_settings: dict[str, Any] | None = None) -> str:
-    """Write the editable wheel's dist-info folder; returns its name."""
-    from hatchling import build  # noqa: PLC0415
-
-    return str(build.prepare_metadata_for_build_editable(metadata_directory, config_settings))
+prepare_metadata_for_build_editable = prepare_metadata_for_build_wheel
 
 
 def build_wheel(
