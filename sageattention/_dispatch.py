@@ -118,9 +118,6 @@ PATHS: Dict[str, Path] = {
 _FP16_SUM_OF_FP8_CUDA = (12, 8)
 # Where `sageattn` takes another granularity than the path's own default.
 _GRANULARITY = {("f8", 12): "per_warp"}
-# What `sageattn` takes where it is not the entry point's own default: on Hopper, FP16 sums of one block of keys are
-# as accurate as FP32 ones, and the tensor cores leave the softmax more of the register file (bench/NOTES-hopper.md).
-_ACCUMULATOR: Dict[str, str] = {"f8_sm90": "fp32+fp16"}
 
 
 @dataclass(frozen=True)
@@ -212,7 +209,7 @@ def choose(capability: Capability, wheel_archs: Iterable[str], cuda: str, head_d
     best = next(iter(offered))
     reason = f"best path of {arch}" if path == best else f"{best} takes head dims up to {PATHS[best].max_head_dim}"
     granularity = _GRANULARITY.get((path, capability[0]), PATHS[path].granularity[0])
-    return Choice(arch, path, granularity, _ACCUMULATOR.get(path, offered[path][0]), reason)
+    return Choice(arch, path, granularity, offered[path][0], reason)
 
 
 def remedy(capability: Capability) -> str:
