@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,7 @@ from buildtool.commands.planning import matrix_of
 from buildtool.commands.registry import Commands, project_root
 from buildtool.console import Console
 from buildtool.errors import ToolchainError, VerificationError
-from buildtool.make import native, toolchain
+from buildtool.make import native
 from buildtool.make.parts import torch_tree
 from buildtool.make.runner import Processes
 from buildtool.make.schedule import work_of
@@ -123,12 +122,8 @@ def _symbols(
 
 
 def _build_again(cell: Cell, shop: Workshop, instances: tuple[Instance, ...], folder: Path) -> Path:
-    """The same cell from the same sources, with caches of its own; only the hashed downloads are shared."""
-    store = Store(folder / "cache")
-    store.root.mkdir(parents=True)
-    with suppress(OSError):  # where links are not allowed, everything is downloaded again
-        (store.root / toolchain.KIND).symlink_to(shop.store.root / toolchain.KIND)
-    apart = replace(shop, store=store)
+    """The same cell from the same sources, with a store of its own; only uv's cache of downloads is shared."""
+    apart = replace(shop, store=Store(folder / "cache"))
     work = work_of(BuildPlan((cell,)), instances)
     (result,) = native.build(work, apart, folder / "dist", lambda *_: Verdict(ok=True, report={}))
     if result.wheel is None:
