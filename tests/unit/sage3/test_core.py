@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="needs PyTorch; a build for CPU will do")
 
 from sageattn3 import _native  # noqa: E402
 
