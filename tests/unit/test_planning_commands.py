@@ -80,6 +80,11 @@ def test_pins_are_those_of_one_build(project: Path, capsys: pytest.CaptureFixtur
     assert "torch=2.8.0 cuda=12.8; torch=2.8.0 cuda=12.9" in capsys.readouterr().err
 
 
+def test_cubins_of_an_architecture_that_nothing_selected_has(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(root, "cubins", "--arch", "sm_90", "torch=2.8", "cuda=12.8", "platform=linux_x86_64") == 2
+    assert "did you mean sm_90a?" in capsys.readouterr().err
+
+
 def test_schema_check(project: Path) -> None:
     assert run(project, "schema", "--check") == 0
     (project / "docs/matrix.schema.json").write_text("{}")
