@@ -23,6 +23,7 @@ def register(commands: Commands) -> None:
     """Add the command."""
     doctor = commands.add("doctor", _doctor, "Say which wheel fits a machine, or what an error text means.")
     doctor.add_argument("text", nargs="*", help="an error text to explain, or - to read it from standard input")
+    doctor.add_argument("--why", default="", metavar="TEXT", help="the same, as the package's own doctor takes it")
     doctor.add_argument("--env", type=Path, metavar="FILE", help="report of `python -m sageattention doctor --json`")
     doctor.add_argument("--python", type=Path, metavar="PROGRAM", help="interpreter of the environment to look at")
     doctor.add_argument("--package", default=PACKAGE, help=f"the package to install (default: {PACKAGE})")
@@ -32,7 +33,7 @@ def register(commands: Commands) -> None:
 
 
 def _doctor(args: argparse.Namespace, console: Console) -> int:
-    text = " ".join(args.text)
+    text = args.why or " ".join(args.text)
     if text == "-":
         text = sys.stdin.read()
     answer: dict[str, Any] = {}

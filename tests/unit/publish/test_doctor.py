@@ -142,6 +142,8 @@ def test_the_command(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "280.128" in json.loads(capsys.readouterr().out)["advice"]["wheel"]
     assert main(["--project", str(root), "doctor", "no kernel image is available"]) == 0
     assert "no code for this GPU" in capsys.readouterr().out
+    assert main(["--project", str(root), "doctor", "--why", "no kernel image is available"]) == 0
+    assert "no code for this GPU" in capsys.readouterr().out
     assert main(["--project", str(root), "doctor", "all is well"]) == 1
     report.write_text("[]")
     assert main(argv) == 2
