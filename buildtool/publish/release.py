@@ -103,7 +103,11 @@ def obstacles(cells: Sequence[Cell], state: State) -> tuple[Obstacle, ...]:
         remedy = f"run `nox -s build -- {words} platform={combo.platform}`"
         found.append(Obstacle(f"{cell.wheel} is not verified: {reason}", remedy))
     if not state.evidence_digest:
-        found.append(Obstacle("there are no GPU results", "run `nox -s gpu_tests` on a GPU and commit what it writes"))
+        found.append(
+            Obstacle(
+                "no GPU results have every test passed", "run `nox -s gpu_tests` on a GPU and commit what it writes"
+            )
+        )
     elif state.evidence_digest != state.kernel_digest:
         seen = f"GPU results are of source {state.evidence_digest}, the kernels are {state.kernel_digest}"
         found.append(Obstacle(seen, "run `nox -s gpu_tests` on a GPU and commit what it writes"))

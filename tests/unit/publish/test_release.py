@@ -69,7 +69,7 @@ def test_nothing_stands_in_the_way_of_a_ready_release() -> None:
         ({"dirty": ("matrix.toml",)}, "matrix.toml has uncommitted changes"),
         ({"wheels": {}}, f"{CELL.wheel} is not verified: it is not there"),
         ({"wheels": {}, "unverified": {CELL.wheel: "no report"}}, f"{CELL.wheel} is not verified: no report"),
-        ({"evidence_digest": ""}, "there are no GPU results"),
+        ({"evidence_digest": ""}, "no GPU results have every test passed"),
         ({"evidence_digest": "sha256:0"}, "GPU results are of source sha256:0, the kernels are sha256:1"),
         ({"changelog": "# Changelog\n"}, "CHANGELOG.md says nothing of 2.2.0"),
         ({"wheels": {WHEEL.name: dataclasses.replace(WHEEL, size=2**31)}}, "2,147,483,648 bytes"),
