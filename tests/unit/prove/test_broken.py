@@ -320,7 +320,7 @@ BROKEN: dict[str, tuple[Break, set[str]]] = {
         image("sm_80", s.cubin("lines", "sm_80").replace(b"lines\0", b"lines\0")),
         {"cubin.debug", "cubin.entry"},
     ),
-    "build path in a cubin": (image("sm_80", U80 + b"/home/builder/kernels/sage2/attention.cu\0"), {"cubin.build-path"}),
+    "build path in a cubin": (image("sm_80", U80 + b"/home/me/kernels/sage2/attention.cu\0"), {"cubin.build-path"}),
     # bill of materials
     "no SBOM": (drop(SB), {"sbom.missing"}),
     "SBOM is no JSON": (put(SB, b"\xff"), {"sbom.malformed"}),
