@@ -37,16 +37,8 @@ PUBLISHED = {
     "v_offset": (0.0025, 0.0015),
     "peaked": (0.0365, 0.0245),
 }
-# One scale a block of 128 x 64 (Triton) or a warp's 32 rows is coarser than one a thread; sums of a whole row in FP16
-# lose the small terms of it.
-COARSER = {
-    "fp16_acc16": 2.0,
-    "triton": 1.6,
-    "triton_cuda": 1.6,
-    "fp16_warp": 1.5,
-    "fp8_32+32_warp": 1.15,
-    "sm90_warp": 1.15,
-}
+# One scale a block of 128 x 64 (Triton) or a warp's 32 rows is coarser than one a thread.
+COARSER = {"triton": 1.6, "triton_cuda": 1.6, "fp16_warp": 1.5, "fp8_32+32_warp": 1.15, "sm90_warp": 1.15}
 
 
 @pytest.fixture(params=ENTRIES)
@@ -157,8 +149,7 @@ def test_kernels_compute_what_the_reference_does(
             truth = exact.error(expected, exact.attention(q, k, v, causal=causal)[0])
             measured(f"reference {path} {gran} {accum} D{head_dim} {'causal' if causal else 'full'}", apart)
             assert apart < 0.25 * truth, (accum, head_dim, causal, apart, truth)
-            # One INT8 value of Q on the edge of rounding moves a row's logits together.
-            assert float((lse - expected_lse).abs().max()) < 4e-3
+            assert float((lse - expected_lse).abs().max()) < 1e-3
 
 
 def test_smooth_k_is_worth_it(sage: Any, measured: Measure) -> None:
