@@ -1,0 +1,88 @@
+// The end of a work tile: O normalised and written, and the lse.
+#pragma once
+
+#include "consumer.cuh"
+
+namespace sage {
+
+// The first row of this head and sequence.
+SAGE_DEVICE char* output_rows(const AttnParams& a, const Tile& tile) {
+  return (char*)a.out.data + 2 * (tile.batch * a.out.batch * (a.cu_q ? 0 : 1) + tile.head * a.out.head +
+                                  (i64)(tile.q_start + tile.row0) * a.out.token);
+}
+SAGE_DEVICE float* lse_rows(const AttnParams& a, const Tile& tile) {
+  return a.lse + tile.batch * a.lse_batch * (a.cu_q ? 0 : 1) + tile.head * a.lse_head + tile.q_start + tile.row0;
+}
+
+// O / l in 16 bits. Lanes exchange words with their neighbour, so that each writes 8 bytes and a quad 32.
+template <class T>
+SAGE_DEVICE void write_rows(const AttnParams& a, const Consumer& c, const Tile& tile, int row_of_tile, u32 channels,
+                            const float (&inverse)[2], const float (&l)[2]) {
+  const int t = c.lane & 3;
+  char* const out = output_rows(a, tile) + 2 * row_of_tile * a.out.token;
+#pragma unroll
+  for (int j = 0; j < kD / 8; j += 2) {
+    u32 words[2][2];
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+      const u32 at = channels + 4 * (8 * (j + i) + 2 * t);
+      const float2 scale = load_shared_float2(at), mean = load_shared_float2(at + 4 * kD);
+#pragma unroll
+      for (int row = 0; row < 2; row++) {
+        const int e = 4 * (j + i) + 2 * row;
+        const bool empty = kMask && l[row] == 0.0f;  // no key at all: zeros
+        words[row][i] = T::pack(__fmaf_rn(c.o[e] * inverse[row], scale.x, empty ? 0.0f : mean.x),
+                                __fmaf_rn(c.o[e + 1] * inverse[row], scale.y, empty ? 0.0f : mean.y));
+      }
+    }
+#pragma unroll
+    for (int row = 0; row < 2; row++) {
+      const u32 got = __shfl_xor_sync(~0u, t & 1 ? words[row][0] : words[row][1], 1);
+      const uint2 piece = t & 1 ? make_uint2(got, words[row][1]) : make_uint2(words[row][0], got);
+      const int column = 8 * (j + (t & 1)) + 2 * (t & 2);
+      if (tile.row0 + row_of_tile + 8 * row < tile.q_len && column < a.head_dim)
+        *(uint2*)(out + 2 * (8 * row * a.out.token + column)) = piece;
+    }
+  }
+}
+
+// Normalises O by the sums `l` and writes 16 rows of this warp. `m` is what l is relative to.
+SAGE_DEVICE void store_output(const AttnWgmmaParams& w, const Consumer& c, const Tile& tile, int row_of_tile, u32 buffer,
+                              float (&l)[2], const float (&m)[2]) {
+  const AttnParams& a = w.attn;
+  const int t = c.lane & 3;
+  float inverse[2];
+#pragma unroll
+  for (int row = 0; row < 2; row++) {
+    if constexpr (!kOnes) l[row] = lanes_sum<4>(l[row]);
+    inverse[row] = l[row] == 0.0f ? 0.0f : __frcp_rn(l[row]);
+  }
+  const u32 channels = c.smem + kChannels + buffer * kChannelBytes;
+  if (w.bf16) write_rows<Bfloat>(a, c, tile, row_of_tile, channels, inverse, l);
+  else write_rows<Half>(a, c, tile, row_of_tile, channels, inverse, l);
+  if (!kOnes && a.lse && t == 0) {
+#pragma unroll
+    for (int row = 0; row < 2; row++) {
+      float lse = (m[row] + __log2f(l[row]) - kLog2P) * 0.69314718f;
+      if (a.k_mean) lse += a.sm_scale * load_shared_float(c.smem + kQDot + (buffer * kM + row_of_tile + 8 * row) * 4);
+      if (l[row] == 0.0f) lse = -__int_as_float(0x7f800000);
+      if (tile.row0 + row_of_tile + 8 * row < tile.q_len) lse_rows(a, tile)[row_of_tile + 8 * row] = lse;
+    }
+  }
+}
+
+// The same for a tile whose sequence has no keys: zeros, and an lse of minus infinity. `thread` of the `threads` that
+// share the tile.
+SAGE_DEVICE void store_nothing(const AttnParams& a, const Tile& tile, int thread, int threads) {
+  const int rows = min(kM, tile.q_len - tile.row0), pieces = a.head_dim / 8;
+  char* const out = output_rows(a, tile);
+#pragma unroll 1
+  for (int i = thread; i < rows * pieces; i += threads)
+    *(uint4*)(out + 2 * (i / pieces * a.out.token + i % pieces * 8)) = make_uint4(0, 0, 0, 0);
+  if (!kOnes && a.lse) {
+#pragma unroll 1
+    for (int row = thread; row < rows; row += threads) lse_rows(a, tile)[row] = -__int_as_float(0x7f800000);
+  }
+}
+
+}  // namespace sage
