@@ -179,11 +179,12 @@ std::tuple<Tensor, Tensor> run(const Tensor& q_tensor, const View& q, const View
   kp.B = params.B, kp.H = params.Hkv, kp.S = params.Sk, kp.head_dim = static_cast<int>(k.D);
   kp.block = block, kp.per_warp = choice.per_warp, kp.smooth = choice.smooth_k;
   kp.counter = params.counter = space.at<int>(counter);
-  sage::launch_quant_k(place.device, kp, D, bf16, place.stream);
   params.k8 = kp.k8, params.k_scale = kp.scale, params.k_mean = choice.smooth_k ? kp.mean : nullptr;
 
   if (choice.fp8) {
-    sage::QuantVParams vp{};
+    sage::QuantKVParams kv{};
+    kv.k = kp;
+    sage::QuantVParams& vp = kv.v;
     vp.v = v.rows();
     vp.v8 = space.at<unsigned char>(v8), vp.scale = space.at<float>(v_scale), vp.mean = space.at<float>(v_mean);
     vp.partial = space.at<float>(v_partial);
@@ -191,8 +192,10 @@ std::tuple<Tensor, Tensor> run(const Tensor& q_tensor, const View& q, const View
     vp.rows = k_rows;
     vp.B = params.B, vp.H = params.Hkv, vp.S = params.Sk, vp.head_dim = static_cast<int>(v.D), vp.D = D;
     vp.smooth = mean_of_v, vp.vmax = choice.vmax;
-    sage::launch_quant_v(place.device, vp, plan_v, bf16, true, place.stream);
+    sage::launch_quant_kv(place.device, kv, plan_v, bf16, place.stream);
     params.v8 = vp.v8, params.v_scale = vp.scale;
+  } else {
+    sage::launch_quant_k(place.device, kp, D, bf16, place.stream);
   }
   params.v_mean = mean_of_v ? space.at<float>(v_mean) : nullptr;
 
@@ -284,7 +287,8 @@ std::tuple<Tensor, Tensor, Tensor> quantize_v(const Tensor& v, int64_t layout, d
   const Place place(v);
   const int D = padded_head_dim(x.D);
   const auto fp32 = v.options().dtype(at::kFloat);
-  sage::QuantVParams p{};
+  sage::QuantKVParams kv{};
+  sage::QuantVParams& p = kv.v;
   p.rows = ceil_div<int64_t>(x.S, 128) * 128;
   const Tensor v8 = at::empty({x.B, x.H, D, p.rows}, v.options().dtype(at::kFloat8_e4m3fn));
   const Tensor scale = at::empty({x.B, x.H, D}, fp32), mean = at::empty({x.B, x.H, D}, fp32);
@@ -297,7 +301,7 @@ std::tuple<Tensor, Tensor, Tensor> quantize_v(const Tensor& v, int64_t layout, d
   p.partial = plan.partial ? partial.mutable_data_ptr<float>() : nullptr;
   p.B = static_cast<int>(x.B), p.H = static_cast<int>(x.H), p.S = static_cast<int>(x.S), p.head_dim = static_cast<int>(x.D);
   p.D = D, p.smooth = smooth, p.vmax = static_cast<float>(vmax);
-  sage::launch_quant_v(place.device, p, plan, is_bf16(v), false, place.stream);
+  sage::launch_quant_kv(place.device, kv, plan, is_bf16(v), place.stream);
   return {v8, scale, mean};
 }
 

@@ -1,4 +1,4 @@
-"""The kernels that prepare operands, bit for bit against their definitions (kernels/sage2/quant_*.cu) in PyTorch."""
+"""The kernels that prepare operands, bit for bit against their definitions (sage/quant_k.cuh, sage/quant_v.cuh) in PyTorch."""
 
 from __future__ import annotations
 
