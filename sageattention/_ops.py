@@ -92,6 +92,13 @@ def _quantize_v(v: Tensor, layout: int, vmax: float, smooth: bool) -> Tuple[Tens
     )
 
 
+@torch.library.register_fake("sageattention::quantize_kv")
+def _quantize_kv(
+    k: Tensor, v: Tensor, layout: int, block: int, gran: str, smooth_k: bool, vmax: float, smooth_v: bool
+) -> Tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    return (*_quantize_k(k, layout, block, gran, smooth_k), *_quantize_v(v, layout, vmax, smooth_v))
+
+
 @torch.library.register_fake("sageattention::quantize_int8")
 def _quantize_int8(x: Tensor, mean: Optional[Tensor], layout: int, block: int, gran: str) -> Tuple[Tensor, Tensor]:
     batch, heads, tokens, _ = _sizes(x, layout)
