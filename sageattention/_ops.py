@@ -161,4 +161,5 @@ attention_triton = torch.ops.sageattention.attention_triton.default
 attention_varlen = torch.ops.sageattention.attention_varlen.default
 quantize_k = torch.ops.sageattention.quantize_k.default
 quantize_v = torch.ops.sageattention.quantize_v.default
+quantize_kv = torch.ops.sageattention.quantize_kv.default
 quantize_int8 = torch.ops.sageattention.quantize_int8.default
