@@ -53,8 +53,7 @@ def measure(shape: tuple[int, ...], rounds: int, flush: Any, copy: float) -> dic
     v = torch.randn(shape, device="cuda").half()
 
     def prepare() -> None:
-        ops.quantize_k(k, 0, 128, "per_thread", True)
-        ops.quantize_v(v, 0, 448.0, False)
+        ops.quantize_kv(k, v, 0, 128, "per_thread", True, 448.0, False)
 
     row: dict[str, Any] = {"shape": list(shape)}
     row["k_us"] = device_us(lambda: ops.quantize_k(k, 0, 128, "per_thread", True), rounds, flush)

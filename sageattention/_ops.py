@@ -92,6 +92,13 @@ def _quantize_v(v: Tensor, layout: int, vmax: float, smooth: bool) -> Tuple[Tens
     )
 
 
+@torch.library.register_fake("sageattention::quantize_kv")
+def _quantize_kv(
+    k: Tensor, v: Tensor, layout: int, block: int, gran: str, smooth_k: bool, vmax: float, smooth_v: bool
+) -> Tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    return (*_quantize_k(k, layout, block, gran, smooth_k), *_quantize_v(v, layout, vmax, smooth_v))
+
+
 @torch.library.register_fake("sageattention::quantize_int8")
 def _quantize_int8(x: Tensor, mean: Optional[Tensor], layout: int, block: int, gran: str) -> Tuple[Tensor, Tensor]:
     batch, heads, tokens, _ = _sizes(x, layout)
@@ -154,4 +161,5 @@ attention_triton = torch.ops.sageattention.attention_triton.default
 attention_varlen = torch.ops.sageattention.attention_varlen.default
 quantize_k = torch.ops.sageattention.quantize_k.default
 quantize_v = torch.ops.sageattention.quantize_v.default
+quantize_kv = torch.ops.sageattention.quantize_kv.default
 quantize_int8 = torch.ops.sageattention.quantize_int8.default

@@ -2,8 +2,8 @@
 
 A kernel may differ from it by the order of its sums and by nothing else, so that a larger difference is a fault and no
 tolerance. It runs on any device and is slow. Tensors are ``[B, H, S, D]`` here; means, scales and logits are float32.
-Each function's rule is the kernels' own definition: `sampled_mean` and `quantize_k` that of ``sage2_quant_k``,
-`quantize_v` that of ``sage2_quant_v``, `quantize_q` that of the attention kernels.
+Each function's rule is the kernels' own definition: `sampled_mean` and `quantize_k` that of ``sage/quant_k.cuh``,
+`quantize_v` that of ``sage/quant_v.cuh``, `quantize_q` that of the attention kernels.
 """
 
 from __future__ import annotations

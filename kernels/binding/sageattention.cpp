@@ -182,11 +182,12 @@ std::tuple<Tensor, Tensor> run(const Tensor& q_tensor, const View& q, const View
   kp.B = params.B, kp.H = params.Hkv, kp.S = params.Sk, kp.head_dim = static_cast<int>(k.D);
   kp.block = block, kp.per_warp = choice.per_warp, kp.smooth = choice.smooth_k;
   kp.counter = params.counter = space.at<int>(counter);
-  sage::launch_quant_k(place.device, kp, D, bf16, place.stream);
   params.k8 = kp.k8, params.k_scale = kp.scale, params.k_mean = choice.smooth_k ? kp.mean : nullptr;
 
   if (choice.fp8) {
-    sage::QuantVParams vp{};
+    sage::QuantKVParams kv{};
+    kv.k = kp;
+    sage::QuantVParams& vp = kv.v;
     vp.v = v.rows();
     vp.v8 = space.at<unsigned char>(v8), vp.scale = space.at<float>(v_scale), vp.mean = space.at<float>(v_mean);
     vp.partial = space.at<float>(v_partial);
@@ -194,8 +195,10 @@ std::tuple<Tensor, Tensor> run(const Tensor& q_tensor, const View& q, const View
     vp.rows = k_rows;
     vp.B = params.B, vp.H = params.Hkv, vp.S = params.Sk, vp.head_dim = static_cast<int>(v.D), vp.D = D;
     vp.smooth = mean_of_v, vp.vmax = choice.vmax;
-    sage::launch_quant_v(place.device, vp, plan_v, bf16, true, place.stream);
+    sage::launch_quant_kv(place.device, kv, plan_v, bf16, place.stream);
     params.v8 = vp.v8, params.v_scale = vp.scale;
+  } else {
+    sage::launch_quant_k(place.device, kp, D, bf16, place.stream);
   }
   params.v_mean = mean_of_v ? space.at<float>(v_mean) : nullptr;
 
@@ -256,52 +259,90 @@ std::tuple<Tensor, Tensor> attention_varlen(const Tensor& q, const Tensor& k, co
 
 // ---- quantizers by themselves ----
 
-std::tuple<Tensor, Tensor, Tensor> quantize_k(const Tensor& k, int64_t layout, int64_t block, std::string gran, bool smooth) {
+struct KeyOperands {
+  Tensor k8, scale, mean;
+  sage::QuantKParams params{};
+};
+
+KeyOperands key_operands(const Tensor& k, int64_t layout, int64_t block, const std::string& gran, bool smooth) {
   check_layout(layout);
   check_rows(k, "k", 4);
   TORCH_CHECK_VALUE(block == 64 || block == 128, "block must be 64 or 128, got ", block);
   const View x(k, layout);
-  sage::QuantKParams p{};
+  KeyOperands to;
+  sage::QuantKParams& p = to.params;
   p.per_warp = per_warp(gran);
-  const Place place(k);
   const int D = padded_head_dim(x.D);
   const auto fp32 = k.options().dtype(at::kFloat);
   p.rows = ceil_div<int64_t>(x.S, 128) * 128;
-  const Tensor k8 = at::empty({x.B, x.H, p.rows, D}, k.options().dtype(at::kChar));
-  const Tensor scale = at::empty({x.B, x.H, p.rows / block, 4}, fp32), mean = at::empty({x.B, x.H, D}, fp32);
-  if (k8.numel() == 0) return {k8, scale, mean.zero_()};
+  to.k8 = at::empty({x.B, x.H, p.rows, D}, k.options().dtype(at::kChar));
+  to.scale = at::empty({x.B, x.H, p.rows / block, 4}, fp32), to.mean = at::empty({x.B, x.H, D}, fp32);
   p.k = x.rows();
-  p.k8 = k8.mutable_data_ptr<int8_t>(), p.scale = scale.mutable_data_ptr<float>(), p.mean = mean.mutable_data_ptr<float>();
+  p.k8 = to.k8.mutable_data_ptr<int8_t>();
+  p.scale = to.scale.mutable_data_ptr<float>(), p.mean = to.mean.mutable_data_ptr<float>();
   p.B = static_cast<int>(x.B), p.H = static_cast<int>(x.H), p.S = static_cast<int>(x.S), p.head_dim = static_cast<int>(x.D);
   p.block = static_cast<int>(block), p.smooth = smooth;
-  sage::launch_quant_k(place.device, p, D, is_bf16(k), place.stream);
-  return {k8, scale, mean};
+  return to;
 }
 
-std::tuple<Tensor, Tensor, Tensor> quantize_v(const Tensor& v, int64_t layout, double vmax, bool smooth) {
+struct ValueOperands {
+  Tensor v8, scale, mean, partial;
+  sage::QuantVParams params{};
+  sage::QuantVPlan plan{};
+};
+
+ValueOperands value_operands(const sage::Device& device, const Tensor& v, int64_t layout, double vmax, bool smooth) {
   check_layout(layout);
   check_rows(v, "v", 4);
   const View x(v, layout);
   TORCH_CHECK_VALUE(x.D <= 128, "v's head_dim must be at most 128 for fp8, got ", x.D);
   TORCH_CHECK_VALUE(vmax > 0 && vmax <= 448, "vmax must be over 0 and at most 448, got ", vmax);
-  const Place place(v);
+  ValueOperands to;
+  sage::QuantVParams& p = to.params;
   const int D = padded_head_dim(x.D);
   const auto fp32 = v.options().dtype(at::kFloat);
-  sage::QuantVParams p{};
   p.rows = ceil_div<int64_t>(x.S, 128) * 128;
-  const Tensor v8 = at::empty({x.B, x.H, D, p.rows}, v.options().dtype(at::kFloat8_e4m3fn));
-  const Tensor scale = at::empty({x.B, x.H, D}, fp32), mean = at::empty({x.B, x.H, D}, fp32);
-  if (v8.numel() == 0) return {v8, scale.zero_(), mean.zero_()};
-  const sage::QuantVPlan plan = sage::plan_quant_v(place.device, x.B, x.H, x.S, D);
-  const Tensor partial = plan.partial ? at::empty({plan.partial}, fp32) : Tensor();
+  to.v8 = at::empty({x.B, x.H, D, p.rows}, v.options().dtype(at::kFloat8_e4m3fn));
+  to.scale = at::empty({x.B, x.H, D}, fp32), to.mean = at::empty({x.B, x.H, D}, fp32);
+  if (to.v8.numel() == 0) return to;
+  to.plan = sage::plan_quant_v(device, x.B, x.H, x.S, D);
+  to.partial = at::empty({to.plan.partial}, fp32);
   p.v = x.rows();
-  p.v8 = static_cast<unsigned char*>(v8.mutable_data_ptr());
-  p.scale = scale.mutable_data_ptr<float>(), p.mean = mean.mutable_data_ptr<float>();
-  p.partial = plan.partial ? partial.mutable_data_ptr<float>() : nullptr;
+  p.v8 = static_cast<unsigned char*>(to.v8.mutable_data_ptr());
+  p.scale = to.scale.mutable_data_ptr<float>(), p.mean = to.mean.mutable_data_ptr<float>();
+  p.partial = to.partial.mutable_data_ptr<float>();
   p.B = static_cast<int>(x.B), p.H = static_cast<int>(x.H), p.S = static_cast<int>(x.S), p.head_dim = static_cast<int>(x.D);
   p.D = D, p.smooth = smooth, p.vmax = static_cast<float>(vmax);
-  sage::launch_quant_v(place.device, p, plan, is_bf16(v), false, place.stream);
-  return {v8, scale, mean};
+  return to;
+}
+
+std::tuple<Tensor, Tensor, Tensor> quantize_k(const Tensor& k, int64_t layout, int64_t block, std::string gran, bool smooth) {
+  const KeyOperands to = key_operands(k, layout, block, gran, smooth);
+  const Place place(k);
+  if (to.k8.numel() == 0) to.mean.zero_();
+  else sage::launch_quant_k(place.device, to.params, static_cast<int>(to.k8.size(3)), is_bf16(k), place.stream);
+  return {to.k8, to.scale, to.mean};
+}
+
+std::tuple<Tensor, Tensor, Tensor> quantize_v(const Tensor& v, int64_t layout, double vmax, bool smooth) {
+  const Place place(v);
+  const ValueOperands to = value_operands(place.device, v, layout, vmax, smooth);
+  if (to.v8.numel() == 0) to.scale.zero_(), to.mean.zero_();
+  else sage::launch_quant_kv(place.device, {{}, to.params, 0, 0}, to.plan, is_bf16(v), place.stream);
+  return {to.v8, to.scale, to.mean};
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> quantize_kv(const Tensor& k, const Tensor& v, int64_t layout,
+                                                                       int64_t block, std::string gran, bool smooth_k,
+                                                                       double vmax, bool smooth_v) {
+  check_rows(k, "k", 4), check_rows(v, "v", 4), check_like(v, "v", k);
+  TORCH_CHECK_VALUE(k.sizes() == v.sizes(), "v must have k's shape ", k.sizes(), ", got ", v.sizes());
+  const Place place(k);
+  const KeyOperands keys = key_operands(k, layout, block, gran, smooth_k);
+  const ValueOperands values = value_operands(place.device, v, layout, vmax, smooth_v);
+  if (keys.k8.numel() == 0) keys.mean.zero_(), values.scale.zero_(), values.mean.zero_();
+  else sage::launch_quant_kv(place.device, {keys.params, values.params, 0, 0}, values.plan, is_bf16(k), place.stream);
+  return {keys.k8, keys.scale, keys.mean, values.v8, values.scale, values.mean};
 }
 
 std::tuple<Tensor, Tensor> quantize_int8(const Tensor& x, const std::optional<Tensor>& mean, int64_t layout, int64_t block,
@@ -352,6 +393,9 @@ TORCH_LIBRARY(sageattention, m) {
       "bool return_lse) -> (Tensor out, Tensor lse)");
   m.def("quantize_k(Tensor k, int layout, int block, str gran, bool smooth) -> (Tensor k8, Tensor k_scale, Tensor k_mean)");
   m.def("quantize_v(Tensor v, int layout, float vmax, bool smooth) -> (Tensor v8, Tensor v_scale, Tensor v_mean)");
+  m.def(
+      "quantize_kv(Tensor k, Tensor v, int layout, int block, str gran, bool smooth_k, float vmax, bool smooth_v) -> "
+      "(Tensor k8, Tensor k_scale, Tensor k_mean, Tensor v8, Tensor v_scale, Tensor v_mean)");
   m.def("quantize_int8(Tensor x, Tensor? mean, int layout, int block, str gran) -> (Tensor x8, Tensor scale)");
   m.def("load(str cubin_folder) -> ()", &load);
 }
@@ -361,5 +405,6 @@ TORCH_LIBRARY_IMPL(sageattention, CUDA, m) {
   m.impl("attention_varlen", &attention_varlen);
   m.impl("quantize_k", &quantize_k);
   m.impl("quantize_v", &quantize_v);
+  m.impl("quantize_kv", &quantize_kv);
   m.impl("quantize_int8", &quantize_int8);
 }

@@ -12,26 +12,30 @@ namespace sage {
 
 inline std::string dtype_name(bool bf16) { return bf16 ? "bf16" : "f16"; }
 
-/// K to int8 for a padded head dim D of 64, 128 or 256. Fills in tiles and tiles_per_cta.
-inline void launch_quant_k(Device& device, QuantKParams params, int D, bool bf16, CUstream stream) {
+/// Fill in tiles and tiles_per_cta, and say how many blocks prepare K.
+inline int64_t plan_quant_k(const Device& device, QuantKParams& params) {
   params.tiles = ceil_div(params.S, 128);
   const int64_t heads = int64_t(params.B) * params.H;
   // Every block samples the tokens for the mean again (from L2), so give it several tiles once the GPU is full.
   const int64_t full = int64_t(device.multiprocessors) * 2;
   params.tiles_per_cta = static_cast<int>(std::clamp<int64_t>(heads * params.tiles / full, 1, std::min(8, params.tiles)));
+  return heads * ceil_div(params.tiles, params.tiles_per_cta);
+}
+
+/// K to int8 for a padded head dim D of 64, 128 or 256.
+inline void launch_quant_k(Device& device, QuantKParams params, int D, bool bf16, CUstream stream) {
   Shape shape;
-  shape.grid = grid_of(heads * ceil_div(params.tiles, params.tiles_per_cta), "quantizing K");
+  shape.grid = grid_of(plan_quant_k(device, params), "quantizing K");
   shape.block = 256;
   device.launch("sage2_quant_k_" + dtype_name(bf16) + "_d" + std::to_string(D), shape, stream, params);
 }
 
-/// How V is prepared: in one pass by clusters that hold every token of 32 channels in registers, or, where clusters are
-/// missing or the sequence is too long for one, in two passes with the chunks' maxima in `partial`.
+/// How V is prepared: in one pass by clusters that hold every token of 32 channels on chip, or, where clusters are missing
+/// or the sequence is too long for one, in two passes with the chunks' maxima in `partial`.
 struct QuantVPlan {
   bool fused;
   int chunk;    ///< tokens to a block
   int chunks;   ///< blocks to a (batch, head, 32 channels)
-  int threads;
   int64_t partial;  ///< floats of scratch
 };
 
@@ -44,29 +48,31 @@ inline QuantVPlan plan_quant_v(const Device& device, int64_t B, int64_t H, int64
     while (chunks & (chunks - 1)) ++chunks;
   plan.chunks = chunks;
   plan.chunk = static_cast<int>(ceil_div<int64_t>(ceil_div<int64_t>(S, chunks), 128) * 128);
-  plan.threads = plan.chunk / 4;
   plan.partial = plan.fused ? 0 : B * H * chunks * D;
   return plan;
 }
 
-/// V to e4m3. `dependent` is set when launch_quant_k came immediately before on the same stream.
-inline void launch_quant_v(Device& device, QuantVParams params, const QuantVPlan& plan, bool bf16, bool dependent,
-                           CUstream stream) {
-  params.chunk = plan.chunk;
-  params.chunks = plan.chunks;
+/// K (none where params.k.k8 is null) to int8 and V to e4m3, in one launch if V takes one pass.
+inline void launch_quant_kv(Device& device, QuantKVParams params, const QuantVPlan& plan, bool bf16, CUstream stream) {
+  QuantVParams& v = params.v;
+  v.chunk = plan.chunk;
+  v.chunks = plan.chunks;
+  const int64_t k_blocks = params.k.k8 ? plan_quant_k(device, params.k) : 0;
+  const int64_t v_blocks = int64_t(v.B) * v.H * (v.D / 32) * plan.chunks;
   Shape shape;
-  shape.grid = grid_of(int64_t(params.B) * params.H * (params.D / 32) * plan.chunks, "quantizing V");
-  shape.block = static_cast<unsigned>(plan.threads);
-  shape.dependent = dependent;
-  shape.shared = plan.threads * 256 + (params.smooth ? 64 * 32 * 4 : 0);  // staged tokens; sums of samples
-  if (plan.fused) {
-    shape.cluster = static_cast<unsigned>(plan.chunks);
-    device.launch("sage2_quant_v_fused_" + dtype_name(bf16), shape, stream, params);
-    return;
-  }
-  device.launch("sage2_quant_v_amax_" + dtype_name(bf16), shape, stream, params);
-  shape.dependent = false;
-  device.launch("sage2_quant_v_apply_" + dtype_name(bf16), shape, stream, params);
+  shape.block = 256;
+  shape.cluster = plan.fused ? static_cast<unsigned>(plan.chunks) : 1;
+  shape.grid = grid_of(ceil_div<int64_t>(k_blocks, shape.cluster) * shape.cluster + v_blocks, "quantizing K and V");
+  params.k_blocks = static_cast<int>(k_blocks), params.v_blocks = static_cast<int>(v_blocks);
+  const int v_shared = plan.chunk * 64 + (v.smooth ? 64 * 32 * 4 : 0);  // staged tokens; sums of samples
+  shape.shared = k_blocks ? std::max(v_shared, kQuantKScratch) : v_shared;
+  const std::string kind = dtype_name(bf16);
+  const std::string name = std::string("sage2_quant_kv_") + (plan.fused ? "fused_" : "amax_") + kind;
+  device.launch(name + "_d" + std::to_string(v.D), shape, stream, params);
+  if (plan.fused) return;
+  shape.grid = static_cast<unsigned>(v_blocks);
+  shape.shared = v_shared;
+  device.launch("sage2_quant_v_apply_" + kind, shape, stream, v);
 }
 
 /// Rows to int8, one scale (or four) per `block` tokens.

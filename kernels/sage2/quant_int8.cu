@@ -1,6 +1,6 @@
 // Rows to int8 in their own shape: sage2_quant_int8_{f16,bf16}.
 //
-// Definition as in quant_k.cu, with a given mean (or none), and a scale for `block` consecutive tokens or for each of its
+// Definition as in quant_k.cuh, with a given mean (or none), and a scale for `block` consecutive tokens or for each of its
 // four residue groups (token mod 8) / 2. A block of 128 threads takes one block of tokens and reads it twice, the second
 // time from cache.
 #include <sage/rows.h>

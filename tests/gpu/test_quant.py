@@ -1,4 +1,4 @@
-"""The kernels that prepare operands, bit for bit against their definitions (kernels/sage2/quant_*.cu) in PyTorch."""
+"""The kernels that prepare operands, bit for bit against sage/quant_k.cuh and sage/quant_v.cuh written in PyTorch."""
 
 from __future__ import annotations
 
@@ -139,6 +139,21 @@ def test_v(ops: Any, dtype: Any, d: int, length: int) -> None:
         assert torch.equal(mean, mean_)
         assert torch.equal(scale, scale_)
         assert torch.equal(v8.view(torch.int8), v8_)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["f16", "bf16"])
+@pytest.mark.parametrize("d", [64, 128, 40, 96, 63])
+@pytest.mark.parametrize("length", [*LENGTHS, 2500])
+def test_one_launch_for_both_gives_the_same_bits(ops: Any, dtype: Any, d: int, length: int) -> None:
+    for i, (block, gran, smooth_k, smooth_v) in enumerate(
+        [(64, "per_thread", True, False), (128, "per_warp", True, True), (128, "per_thread", False, False)]
+    ):
+        k, v = (laid_out(data((2, 3, length, d), dtype, "offset", seed), i % 2) for seed in (i, i + 10))
+        apart = ops.quantize_k(k, i % 2, block, gran, smooth_k) + ops.quantize_v(v, i % 2, 448.0, smooth_v)
+        both = ops.quantize_kv(k, v, i % 2, block, gran, smooth_k, 448.0, smooth_v)
+        for got, want in zip(both, apart, strict=True):
+            same = got.view(torch.int8) if got.dtype == torch.float8_e4m3fn else got
+            assert torch.equal(same, want.view(same.dtype) if got.dtype == torch.float8_e4m3fn else want)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["f16", "bf16"])

@@ -80,13 +80,23 @@ def samples() -> dict[str, tuple[Any, ...]]:
         "attention_varlen": (*packed, cu_q, cu_k, 40, 60, False, 0.125, "f16", "per_warp", "fp32", True, True),
         "quantize_k": (k, 0, 64, "per_thread", True),
         "quantize_v": (v, 0, 448.0, True),
+        "quantize_kv": (k, v, 0, 128, "per_thread", True, 448.0, False),
         "quantize_int8": (q, None, 0, 32, "per_warp"),
         "attention_triton": (q, k, v, mask, 0, True, 0.125, False, True, True),
     }
 
 
 @pytest.mark.parametrize(
-    "name", ["attention", "attention_varlen", "quantize_k", "quantize_v", "quantize_int8", "attention_triton"]
+    "name",
+    [
+        "attention",
+        "attention_varlen",
+        "quantize_k",
+        "quantize_v",
+        "quantize_kv",
+        "quantize_int8",
+        "attention_triton",
+    ],
 )
 def test_opcheck(sage: Any, name: str) -> None:
     assert sage

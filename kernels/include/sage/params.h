@@ -74,7 +74,7 @@ struct AttnWgmmaParams {
   int tiles;       ///< B * Hq * row_tiles
 };
 
-/// Arguments of sage2_quant_k: K to int8. The exact definition is in sage2/quant_k.cu.
+/// Arguments of sage2_quant_k: K to int8. The exact definition is in sage/quant_k.cuh.
 struct QuantKParams {
   Rows k;
   signed char* k8;  ///< [B, H, rows, D]
@@ -92,7 +92,7 @@ struct QuantKParams {
   int* counter;     ///< set to 0 for the attention kernel, or null
 };
 
-/// Arguments of the sage2_quant_v kernels: V to e4m3, transposed. The exact definition is in sage2/quant_v.cu.
+/// Arguments of sage2_quant_v_apply: V to e4m3, transposed. The exact definition is in sage/quant_v.cuh.
 struct QuantVParams {
   Rows v;
   unsigned char* v8;  ///< [B, H, D, rows]
@@ -108,6 +108,16 @@ struct QuantVParams {
   int chunk;          ///< tokens in a chunk, a multiple of 128
   float vmax;         ///< largest magnitude after scaling: 448 or 2.25
 };
+
+/// Arguments of the sage2_quant_kv kernels: K and V in one launch, in blocks of 256 threads.
+struct QuantKVParams {
+  QuantKParams k;
+  QuantVParams v;
+  int k_blocks, v_blocks;  ///< blocks of each, V's first; either may be 0
+};
+
+/// Shared memory that a block of K takes for a head dim of 64 or 128, bytes.
+constexpr int kQuantKScratch = 8768;
 
 /// Arguments of sage2_quant_int8: rows to int8 in the caller's own shape (no padding).
 struct QuantInt8Params {

@@ -104,8 +104,4 @@ SAGE_DEVICE void mean_of_32_columns(const u16* head, i64 token_stride, int lengt
   __syncthreads();
 }
 
-/// Groups whose largest magnitude is below 2^-100 count as all zero: scale 0 and zeros, never a division by zero. NaN and
-/// infinity pass through and stay in their group.
-SAGE_DEVICE bool is_zero_group(float amax) { return amax < 7.888609e-31f; }
-
 }  // namespace sage

@@ -89,4 +89,8 @@ SAGE_DEVICE float max_abs(float a, float b) {
   return m;
 }
 
+/// Groups whose largest magnitude is below 2^-100 count as all zero: scale 0 and zeros, never a division by zero. NaN and
+/// infinity pass through and stay in their group.
+SAGE_DEVICE bool is_zero_group(float amax) { return amax < 7.888609e-31f; }
+
 }  // namespace sage

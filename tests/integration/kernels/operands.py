@@ -121,7 +121,9 @@ def quantize_q(q: Array, rows: int, *, per_warp: bool) -> Array:
     top = np.broadcast_to(groups.max((2, 3) if per_warp else 2, keepdims=True), groups.shape).reshape(amax.shape)
     top = top[:, :length, None]
     inverse = np.divide(np.float32(127), top, out=np.zeros_like(top), where=top > 0)
-    values: Array = np.rint(q * inverse).astype(np.float64) * (top / np.float32(127)).astype(np.float64)
+    scale = top * np.float32(1 / 127)
+    # The exact product, which float64 holds, is what is rounded.
+    values: Array = np.rint(q.astype(np.float64) * inverse) * scale.astype(np.float64)
     return values
 
 

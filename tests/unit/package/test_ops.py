@@ -50,6 +50,9 @@ def test_prepared_operands_are_padded(ops: Any, head_dim: int, padded: int, toke
         v8, scale, mean = ops.quantize_v(meta(*shape), layout, 448.0, True)
         assert (v8.shape, v8.dtype) == ((2, 3, padded, rows), torch.float8_e4m3fn)
         assert scale.shape == mean.shape == (2, 3, padded)
+        both = ops.quantize_kv(meta(*shape), meta(*shape), layout, 64, "per_thread", True, 448.0, True)
+        assert [x.shape for x in both[:3]] == [(2, 3, rows, padded), (2, 3, rows // 64, 4), (2, 3, padded)]
+        assert [x.shape for x in both[3:]] == [v8.shape, scale.shape, mean.shape]
 
 
 def test_quantize_int8_keeps_the_shape(ops: Any) -> None:
@@ -60,7 +63,7 @@ def test_quantize_int8_keeps_the_shape(ops: Any) -> None:
 
 
 def test_a_fake_has_its_operators_arguments(ops: Any) -> None:
-    for name in ("attention", "attention_varlen", "quantize_k", "quantize_v", "quantize_int8"):
+    for name in ("attention", "attention_varlen", "quantize_k", "quantize_v", "quantize_kv", "quantize_int8"):
         schema = getattr(ops, name)._schema
         fake = inspect.signature(getattr(ops, f"_{name}"))
         assert [argument.name for argument in schema.arguments] == list(fake.parameters), name

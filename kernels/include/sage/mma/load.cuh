@@ -35,10 +35,10 @@ SAGE_DEVICE float4 load_q(const AttnParams& p, const u16* row, int channel, bool
   return make_float4(a.x, a.y, b.x, b.y);
 }
 
-/// Quantize this warp's rows of Q into shared memory: round(q * 127 / amax), to nearest even. Returns amax / 127, where
-/// amax is taken over the lane's ROWS rows, or the warp's with per_warp. A negative softmax scale becomes the sign of the
-/// integers, so that no factor of S is negative and maxima may be taken before scaling. If lse is asked for, dots[row]
-/// becomes q . k_mean in fp32.
+/// Quantize this warp's rows of Q into shared memory: round(q * (127 / amax)), the exact product to nearest even. Returns
+/// amax * (1 / 127), where amax is taken over the lane's ROWS rows, or the warp's with per_warp. A negative softmax scale
+/// becomes the sign of the integers, so that no factor of S is negative and maxima may be taken before scaling. If lse is
+/// asked for, dots[row] becomes q . k_mean in fp32.
 SAGE_DEVICE float quantize_q(const AttnParams& p, const Position& block, u32 smem, float* dots) {
   const Lane at = this_lane();
   const int first = block.q_tile * BLOCK_M + at.warp * WARP_M + at.g;
@@ -66,7 +66,8 @@ SAGE_DEVICE float quantize_q(const AttnParams& p, const Position& block, u32 sme
       if (at.t == 0) dots[at.warp * WARP_M + at.g + 8 * i] = dot[i];
     }
   }
-  const float inverse = amax == 0.0f ? 0.0f : __fdiv_rn(p.scale_log2 < 0.0f ? -127.0f : 127.0f, amax);
+  const bool zero = is_zero_group(amax);
+  const float inverse = zero ? 0.0f : __fdiv_rn(p.scale_log2 < 0.0f ? -127.0f : 127.0f, amax);
 #pragma unroll 1
   for (int j = 0; j < QK_STEPS; j++) {
 #pragma unroll
@@ -76,12 +77,13 @@ SAGE_DEVICE float quantize_q(const AttnParams& p, const Position& block, u32 sme
       for (int r = 0; r < 4; r++) {
         const int row = 16 * i + 8 * (r % 2);
         const float4 x = load_q(p, q + row * p.q.token, j * QK_K + 16 * (r / 2) + 4 * at.t, first + row < block.q_len);
-        a[r] = pack_s8(x.x * inverse, x.y * inverse, x.z * inverse, x.w * inverse);
+        a[r] = pack_scaled_s8(x.x, x.y, x.z, x.w, inverse);
       }
       store_shared_16(q_fragment(smem, i, j), make_uint4(a[0], a[1], a[2], a[3]));
     }
   }
-  return __fdiv_rn(amax, 127.0f);
+  // An infinite element makes NaN of its rows, like a NaN.
+  return zero ? 0.0f : amax > 3.4e38f ? __uint_as_float(0x7FFFFFFFu) : amax * (1.0f / 127.0f);
 }
 
 /// Start the copy of the tile of K that starts at `row` of k8; its rows lie together.

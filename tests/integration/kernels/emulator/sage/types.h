@@ -42,9 +42,13 @@ inline u32 e4m3(float x) {
   return (code > 126 ? 126 : code) | (x < 0 ? 128 : 0);
 }
 inline u32 pack_e4m3(float a, float b, float c, float d) { return e4m3(a) | e4m3(b) << 8 | e4m3(c) << 16 | e4m3(d) << 24; }
-inline u32 s8(float x) {
-  return x != x ? 0 : static_cast<u32>(static_cast<int>(std::fmin(std::fmax(std::nearbyint(x), -128.0f), 127.0f))) & 255;
+inline u32 s8(float x, float scale) {
+  const double product = std::nearbyint(static_cast<double>(x) * scale);
+  return product != product ? 0xff : static_cast<u32>(static_cast<int>(product)) & 255;
 }
-inline u32 pack_s8(float a, float b, float c, float d) { return s8(a) | s8(b) << 8 | s8(c) << 16 | s8(d) << 24; }
+inline u32 pack_scaled_s8(float a, float b, float c, float d, float scale) {
+  return s8(a, scale) | s8(b, scale) << 8 | s8(c, scale) << 16 | s8(d, scale) << 24;
+}
+inline bool is_zero_group(float amax) { return amax < 7.888609e-31f; }
 inline float max_abs(float a, float b) { return a != a || b != b ? NAN : std::fmax(a, std::fabs(b)); }
 }  // namespace sage
