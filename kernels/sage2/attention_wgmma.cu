@@ -14,6 +14,46 @@ using namespace sage;
 
 namespace {
 
+#ifndef PAIRS_FROM
+#define PAIRS_FROM 8
+#endif
+
+SAGE_DEVICE int visible_keys(const AttnParams& a, const Tile& tile, int row) {
+  return a.causal ? min(tile.kv_len, tile.row0 + row + 1) : tile.kv_len;
+}
+
+// Attention of one work tile under a mask, tile by tile without overlap.
+SAGE_DEVICE void attend_masked(const AttnParams& a, Consumer& c, const Tile& tile, int n, int row_of_tile, u32 q_smem,
+                               float q_scale) {
+  const i64 size = a.mask_kind == MASK_BOOL ? 1 : a.mask_kind == MASK_F32 ? 4 : 2;
+  const int column = 2 * (int)(c.lane & 3);
+  c.clear_output();
+  c.l[0] = c.l[1] = 0.0f;
+  c.m[0] = c.m[1] = kFloor;
+  for (; n >= 0; n--) {
+    mbarrier_wait(c.smem + kKFull + 8 * c.place.stage, c.place.parity);
+    c.load_k_scale(c.place, q_scale);
+    c.issue_qk(c.place, q_smem);
+    wgmma_wait<0>();
+    pin_registers(c.s);
+    c.release_k(c.place);
+    const char* mask[2];
+    int limit[2];
+#pragma unroll
+    for (int row = 0; row < 2; row++) {
+      const i64 token = tile.row0 + row_of_tile + 8 * row;
+      limit[row] = token < tile.q_len ? visible_keys(a, tile, row_of_tile + 8 * row) - n * kN - column : 0;
+      mask[row] = (const char*)a.mask + size * (tile.batch * a.mask_stride[0] + tile.head * a.mask_stride[1] +
+                                                token * a.mask_stride[2] + (n * kN + column) * a.mask_stride[3]);
+    }
+    c.exponentiate_masked(a, mask, limit);
+    c.alpha[0] = c.next_alpha[0];
+    c.alpha[1] = c.next_alpha[1];
+    c.pack();
+    c.multiply_alone();
+  }
+}
+
 SAGE_DEVICE void consume(const AttnWgmmaParams& w, u32 smem) {
   const AttnParams& a = w.attn;
   // The shuffles tell the compiler that these are the same in every lane: descriptors and branches become uniform.
@@ -25,27 +65,26 @@ SAGE_DEVICE void consume(const AttnWgmmaParams& w, u32 smem) {
   // Visible keys of this lane's rows, counted from its first column of key tile n.
   auto limits = [&](const Tile& tile, int n, int (&limit)[2]) {
 #pragma unroll
-    for (int row = 0; row < 2; row++) {
-      const int visible = a.causal ? min(tile.kv_len, tile.row0 + row_of_tile + 8 * row + 1) : tile.kv_len;
-      limit[row] = visible - n * kN - 2 * (int)(c.lane & 3);
-    }
+    for (int row = 0; row < 2; row++)
+      limit[row] = visible_keys(a, tile, row_of_tile + 8 * row) - n * kN - 2 * (int)(c.lane & 3);
   };
   // Everything of a turn that the loop needs; waits for the tile and its Q.
-  u32 q_smem;
-  float q_scale;
-  int n, open = 0;  // key tiles below `open` are visible to every row of this warpgroup
-  auto begin = [&](u32 turn, Tile& tile) {
-    tile = await_tile(smem, turn);
+  int n;
+  auto begin = [&](u32 turn) {
+    const Tile tile = await_tile(smem, turn);
     n = __shfl_sync(~0u, tile.kv_tiles, 0) - 1;
-    if (threadIdx.x == 128) MARK(turn, 4);
     if (n < -1) return;
-    open = __shfl_sync(~0u, (a.causal ? min(tile.kv_len, tile.row0 + group * 64 + 1) : tile.kv_len) / kN, 0);
     mbarrier_wait(smem + kQFull + 8 * (turn & 1), turn / 2 & 1);
-    if (threadIdx.x == 128) MARK(turn, 5);
-    q_smem = smem + kQ + (turn & 1) * kQBytes + group * 64 * kD;
-    q_scale = fabsf(a.scale_log2) *
-              load_shared_float(smem + kQScale + ((turn & 1) * kM / 2 + (group * 4 + warp) * 8 + c.lane / 4) * 4);
   };
+  auto scale = [&](u32 turn) {
+    return fabsf(a.scale_log2) *
+           load_shared_float(smem + kQScale + ((turn & 1) * kM / 2 + (group * 4 + warp) * 8 + c.lane / 4) * 4);
+  };
+  // Key tiles from this one on have columns that some row of this warpgroup does not see.
+  auto first_masked = [&](const Tile& tile) {
+    return (a.causal ? min(tile.kv_len, tile.row0 + group * 64 + 1) : tile.kv_len) / kN;
+  };
+  auto query = [&](u32 turn) { return smem + kQ + (turn & 1) * kQBytes + group * 64 * kD; };
   auto release = [&](u32 turn) {
     __syncwarp();
     if (c.lane == 0) {
@@ -53,114 +92,83 @@ SAGE_DEVICE void consume(const AttnWgmmaParams& w, u32 smem) {
       release_tile(smem, turn);
     }
   };
-  Tile tile;
-  int limit[2];
-  float done_l[2], done_m[2];
+  u32 turn = 0;
+  begin(turn);
+  if constexpr (kMask) {
+    for (; n >= -1; begin(++turn)) {
+      attend_masked(a, c, read_tile(smem, turn), n, row_of_tile, query(turn), scale(turn));
+      store_output(w, c, read_tile(smem, turn), row_of_tile, turn & 1, c.l, c.m);
+      release(turn);
+    }
+    return;
+  }
+  // One copy of a step serves nearly everything, because the instruction cache is small beside it. The first key tile of
+  // a turn goes through the pipeline with the last one of the turn before.
   c.k_ready = c.v_ready = false;
 #pragma unroll
   for (int i = 0; i < kN / 8; i++) c.p[i] = 0;
-  bool pending = false;  // P of the turn before waits for its PV
+  bool turns = true;     // tile n is the first of its turn
+  bool pending = false;  // P of the step before waits for its PV
 #pragma unroll 1
-  for (u32 turn = 0;; turn++) {
-    begin(turn, tile);
+  while (true) {
     const bool keys = n >= 0;
-    if constexpr (kMask) {
-      if (n == -2) break;
-      c.clear_output();
-      c.l[0] = c.l[1] = 0.0f;
-      c.m[0] = c.m[1] = kFloor;
-      const i64 size = a.mask_kind == MASK_BOOL ? 1 : a.mask_kind == MASK_F32 ? 4 : 2;
-      for (; n >= 0; n--) {
-        mbarrier_wait(smem + kKFull + 8 * c.place.stage, c.place.parity);
-        c.load_k_scale(c.place, q_scale);
-        c.issue_qk(c.place, q_smem);
-        wgmma_wait<0>();
-        pin_registers(c.s);
-        c.release_k(c.place);
-        limits(tile, n, limit);
-        const char* mask[2];
-        bool live[2];
-#pragma unroll
-        for (int row = 0; row < 2; row++) {
-          const i64 token = tile.row0 + row_of_tile + 8 * row;
-          live[row] = token < tile.q_len;
-          mask[row] = (const char*)a.mask + size * (tile.batch * a.mask_stride[0] + tile.head * a.mask_stride[1] +
-                                                    token * a.mask_stride[2] +
-                                                    (n * kN + 2 * (int)(c.lane & 3)) * a.mask_stride[3]);
+    if (keys || pending) {
+      float done_l[2], done_m[2];
+      c.step<true, true, false>(query(turn), scale(turn), pending ? c.place.next() : c.place, keys, pending, [&] {
+        const Tile tile = read_tile(smem, turn);
+        if (n >= first_masked(tile)) {
+          int limit[2];
+          limits(tile, n, limit);
+          c.hide(limit);
         }
-        c.exponentiate_masked(a, mask, live, limit);
-        c.alpha[0] = c.next_alpha[0];
-        c.alpha[1] = c.next_alpha[1];
-        c.pack();
-        c.multiply_alone();
-      }
-      store_output(w, c, read_tile(smem, turn), row_of_tile, turn & 1, c.l, c.m);
-      release(turn);
-    } else {
-      // The first key tile of this turn goes through the pipeline with the last one of the turn before. Where there is no
-      // such tile, the products are of whatever lies in shared memory, and nobody looks at them.
-      if (keys || pending) {
-        const Place ahead = pending ? c.place.next() : c.place;
-        if (keys) {
-          if (!c.k_ready) mbarrier_wait(smem + kKFull + 8 * ahead.stage, ahead.parity);
-          c.load_k_scale(ahead, q_scale);
-        }
-        if (pending && !c.v_ready) mbarrier_wait(smem + kVFull + 8 * c.place.stage, c.place.parity);
-        c.issue_qk(ahead, q_smem);
-        c.issue_pv<true>();
-        wgmma_wait<1>();
-        pin_registers(c.s);
-        if (keys) c.release_k(ahead);
-        limits(tile, n, limit);
-        if (n >= open) c.hide(limit);
+        if (turns) {
 #pragma unroll
-        for (int row = 0; row < 2; row++) {
-          done_m[row] = c.m[row];
-          c.m[row] = kFloor;
-          if constexpr (!kOnes) {
-            done_l[row] = c.l[row];
-            c.l[row] = 0.0f;
+          for (int row = 0; row < 2; row++) {
+            done_m[row] = c.m[row];
+            c.m[row] = kFloor;
+            if constexpr (!kOnes) {
+              done_l[row] = c.l[row];
+              c.l[row] = 0.0f;
+            }
           }
         }
-        c.finish_step<true, false>(ahead, pending);
+      });
+      if (turns) {
         if (pending) {
           store_output(w, c, read_tile(smem, turn - 1), row_of_tile, turn - 1 & 1, kOnes ? c.l : done_l, done_m);
-          if (threadIdx.x == 128) MARK(turn - 1, 6);
           release(turn - 1);
         }
         c.clear_output();
         if constexpr (kOnes) c.l[0] = c.l[1] = 0.0f;
-        c.pack();
-        pending = keys;
       }
+      pending = keys;
+    }
+    if (!keys) {
       if (n == -2) break;
-      if (n == -1) {
-        store_nothing(a, tile, threadIdx.x - 128, 128 * kConsumers);
-        release(turn);
-        c.k_ready = c.v_ready = false;
-        continue;
-      }
-      n--;
-      // Steps one at a time while there are masks, and until an even number is left.
-      while (n >= 0 && (kSplit || n >= open || n % 2 == 0)) {
-        const bool edge = n >= open;
-        if (edge) limits(read_tile(smem, turn), n, limit);
-        c.step<true, false, true>(q_smem, q_scale, edge, limit);
-        n--;
-      }
-      if constexpr (!kSplit) {
+      store_nothing(a, read_tile(smem, turn), threadIdx.x - 128, 128 * kConsumers);
+      release(turn);
+      c.k_ready = c.v_ready = false;
+      begin(++turn);
+      continue;
+    }
+    n--;
+    if constexpr (!kSplit) {
+      if (n >= PAIRS_FROM && n < first_masked(read_tile(smem, turn))) {  // long rows: two tiles of keys at a time
         // Reductions put these into uniform registers, where descriptors are computed.
         c.place.stage = __reduce_max_sync(~0u, c.place.stage);
         c.place.parity = __reduce_max_sync(~0u, c.place.parity);
         n = __reduce_max_sync(~0u, n);
-        q_smem = __reduce_max_sync(~0u, q_smem);
+        const float q_scale = scale(turn);
+        const u32 q_smem = __reduce_max_sync(~0u, query(turn));
 #pragma unroll 1
-        for (; n >= 0; n -= 2) {
-          c.step<true, true, false>(q_smem, q_scale, false, limit);
-          c.step<false, false, false>(q_smem, q_scale, false, limit);
+        for (; n > 0; n -= 2) {
+          c.step<false, true, true>(q_smem, q_scale, c.place.next(), true, true, [] {});
+          c.step<false, false, false>(q_smem, q_scale, c.place.next(), true, true, [] {});
         }
       }
     }
+    turns = n < 0;
+    if (turns) begin(++turn);
   }
 }
 
@@ -198,11 +206,6 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
     }
     fence_async_shared();
   }
-#ifdef TRACE
-  if (threadIdx.x < 128) asm volatile("st.shared.u32 [%0], %1;" ::"r"(smem + kSharedBytes + threadIdx.x * 4), "r"(0));
-  __syncthreads();
-  if (threadIdx.x == 0) MARK(15, 7);
-#endif
   __syncthreads();
   if (threadIdx.x < 128) {
     setmaxnreg_decrease<kProducerRegisters>();
@@ -215,15 +218,4 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
     setmaxnreg_increase<kConsumerRegisters>();
     consume(w, smem);
   }
-#ifdef TRACE
-  if (threadIdx.x == 128 && (blockIdx.x % 60 == 0)) {
-    u32 t0;
-    asm volatile("ld.shared.u32 %0, [%1];" : "=r"(t0) : "r"(smem + kSharedBytes + 127 * 4));
-    for (int i = 0; i < 12; i++) {
-      u32 v[8];
-      for (int j = 0; j < 8; j++) { asm volatile("ld.shared.u32 %0, [%1];" : "=r"(v[j]) : "r"(smem + kSharedBytes + (i * 8 + j) * 4)); v[j] = v[j] ? v[j] - t0 : 0; }
-      printf("TRACE block %d turn %d: announce %u kfirst %u raw %u quantized %u tile %u qfull %u stored %u\n", blockIdx.x, i, v[0], v[1], v[2], v[3], v[4], v[5], v[6]);
-    }
-  }
-#endif
 }

@@ -47,7 +47,7 @@ constexpr int kStages = kStagesFit < 5 ? kStagesFit : 5;
 constexpr int kQ = 0, kK = kQ + 2 * kQBytes, kV = kK + kStages * kKBytes, kRaw = kV + kStages * kVBytes;
 constexpr int kQScale = kRaw + kRawBytes;          // [2][BLOCK_M / 2] one per row pair
 constexpr int kQDot = kQScale + 2 * kM / 2 * 4;    // [2][BLOCK_M] q . k_mean
-constexpr int kChannels = kQDot + 2 * kM * 4;      // [2][v_scale[D], v_mean[D], k_mean[D] for the lse]
+constexpr int kChannels = kQDot + 2 * kM * 4;      // [2][D] of v_scale, v_mean; then k_mean[D] for the lse
 constexpr int kKScale = kChannels + 2 * kChannelBytes;  // [STAGES][4]
 constexpr int kBarriers = kKScale + kStages * 16;
 constexpr int kKFull = kBarriers, kKEmpty = kKFull + 8 * kStages, kVFull = kKEmpty + 8 * kStages;
@@ -95,9 +95,4 @@ SAGE_DEVICE void store_shared_float(u32 address_smem, float value) {
 
 SAGE_DEVICE float2 unpack_16(u32 pair, bool bf16) { return bf16 ? Bfloat::unpack(pair) : Half::unpack(pair); }
 
-#ifdef TRACE
-#define MARK(turn, event) do { if ((turn) < 16) { u32 c_; asm volatile("mov.u32 %0, %%clock;" : "=r"(c_)); asm volatile("st.shared.u32 [%0], %1;" ::"r"(smem + kSharedBytes + ((turn) * 8 + event) * 4), "r"(c_) : "memory"); } } while (0)
-#else
-#define MARK(turn, event)
-#endif
 }  // namespace sage

@@ -39,13 +39,11 @@ SAGE_DEVICE void load_keys_and_values(const AttnWgmmaParams& w, const TensorMap&
       if (n == claim_at) {
         next = find_tile(w, gridDim.x + atomicAdd(w.attn.counter, 1));
         announce(next, smem, ++turn);
-        MARK(turn, 0);
       }
       if (n >= tile.kv_tiles) break;
       const u32 s = place.stage, key = tile.k_start + n * kN;
       const u32 k_full = smem + kKFull + 8 * s, v_full = smem + kVFull + 8 * s;
       mbarrier_wait(smem + kKEmpty + 8 * s, place.parity ^ 1);
-      if (n == tile.kv_tiles - 1) MARK(turn, 1);
       mbarrier_arrive_expect(k_full, kKBytes + 16);
       tma_load_3d(smem + kK + s * kKBytes, k_map, k_full, 0, key, z);
       bulk_load(smem + kKScale + s * 16, scales + n * 4, 16, k_full);

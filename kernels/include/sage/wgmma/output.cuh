@@ -18,30 +18,34 @@ SAGE_DEVICE float* lse_rows(const AttnParams& a, const Tile& tile) {
 template <class T>
 SAGE_DEVICE void write_rows(const AttnParams& a, const Consumer& c, const Tile& tile, int row_of_tile, u32 channels,
                             const float (&inverse)[2], const float (&l)[2]) {
-  const int t = c.lane & 3;
-  char* const out = output_rows(a, tile) + 2 * row_of_tile * a.out.token;
+  const int t = c.lane & 3, column = 8 * (t & 1) + 2 * (t & 2);  // of this lane's first piece
+  char* const out = output_rows(a, tile) + 2 * (row_of_tile * a.out.token + column);
+  char* const rows[2] = {out, out + 16 * a.out.token};
+  int columns[2];  // how many there are from this lane's first on
+#pragma unroll
+  for (int row = 0; row < 2; row++)
+    columns[row] = tile.row0 + row_of_tile + 8 * row < tile.q_len ? a.head_dim - column : 0;
 #pragma unroll
   for (int j = 0; j < kD / 8; j += 2) {
     u32 words[2][2];
 #pragma unroll
     for (int i = 0; i < 2; i++) {
-      const u32 at = channels + 4 * (8 * (j + i) + 2 * t);
-      const float2 scale = load_shared_float2(at), mean = load_shared_float2(at + 4 * kD);
+      const uint4 channel = load_shared_16(channels + 8 * (8 * (j + i) + 2 * t));  // scale, mean, twice
+      const float scale = __uint_as_float(channel.x), next_scale = __uint_as_float(channel.z);
 #pragma unroll
       for (int row = 0; row < 2; row++) {
-        const int e = 4 * (j + i) + 2 * row;
         const bool empty = kMask && l[row] == 0.0f;  // no key at all: zeros
-        words[row][i] = T::pack(__fmaf_rn(c.o[e] * inverse[row], scale.x, empty ? 0.0f : mean.x),
-                                __fmaf_rn(c.o[e + 1] * inverse[row], scale.y, empty ? 0.0f : mean.y));
+        const float mean = empty ? 0.0f : __uint_as_float(channel.y), next_mean = empty ? 0.0f : __uint_as_float(channel.w);
+        const float* o = c.o + 4 * (j + i) + 2 * row;
+        words[row][i] =
+            T::pack(__fmaf_rn(o[0] * inverse[row], scale, mean), __fmaf_rn(o[1] * inverse[row], next_scale, next_mean));
       }
     }
 #pragma unroll
     for (int row = 0; row < 2; row++) {
       const u32 got = __shfl_xor_sync(~0u, t & 1 ? words[row][0] : words[row][1], 1);
       const uint2 piece = t & 1 ? make_uint2(got, words[row][1]) : make_uint2(words[row][0], got);
-      const int column = 8 * (j + (t & 1)) + 2 * (t & 2);
-      if (tile.row0 + row_of_tile + 8 * row < tile.q_len && column < a.head_dim)
-        *(uint2*)(out + 2 * (8 * row * a.out.token + column)) = piece;
+      if (8 * j < columns[row]) *(uint2*)(rows[row] + 16 * j) = piece;
     }
   }
 }

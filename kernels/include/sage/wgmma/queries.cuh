@@ -120,8 +120,8 @@ SAGE_DEVICE void load_channels(const AttnParams& p, const Tile& tile, u32 smem, 
   if constexpr (!kOnes)
     for (int c = lane; c < kD; c += 32) store_shared_float(at + 4 * (2 * kD + c), p.k_mean ? p.k_mean[first + c] : 0.0f);
   for (int c = warp * 32 + lane; c < kD; c += 32 * kQuantizers) {
-    store_shared_float(at + 4 * c, p.v_scale[first + c]);
-    store_shared_float(at + 4 * (kD + c), p.v_mean ? p.v_mean[first + c] : 0.0f);
+    store_shared_float(at + 8 * c, p.v_scale[first + c]);
+    store_shared_float(at + 8 * c + 4, p.v_mean ? p.v_mean[first + c] : 0.0f);
   }
 }
 
@@ -142,10 +142,8 @@ SAGE_DEVICE void produce_queries(const AttnWgmmaParams& w, const TensorMap& q_ma
       __syncwarp();
     }
     mbarrier_wait(smem + kRawFull, turn & 1);
-    if (warp == 0 && lane == 0) MARK(turn, 2);
     if (w.bf16) quantize_q<Bfloat>(w, tile, smem, buffer, warp, lane);
     else quantize_q<Half>(w, tile, smem, buffer, warp, lane);
-    if (warp == 0 && lane == 0) MARK(turn, 3);
     fence_async_shared();
     __syncwarp();
     if (lane == 0) mbarrier_arrive(smem + kRawEmpty);
