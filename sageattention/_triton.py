@@ -86,9 +86,9 @@ def quantize_kernel(
         else:
             values = tl.where(valid, values - centre[None, :], 0.0)
     amax = tl.max(tl.max(tl.abs(values), 1), 0)
-    # 1.5 · 2^23 added to the exact product and taken away rounds to the nearest integer, ties to even. Groups below 2^-100
-    # count as zero.
-    zero = amax < 7.888609052210118e-31
+    # 1.5 · 2^23 added to the exact product and taken away rounds to the nearest integer, ties to even. Groups below
+    # 2^-100 count as zero.
+    zero = amax < 7.888609052210118e-31  # noqa: PLR2004
     inverse = tl.where(zero, 0.0, tl.div_rn(127.0, amax))
     rounded = tl.fma(values, inverse, 12582912.0) - 12582912.0
     place = x8 + (bh * tokens + rows[:, None]) * BLOCK_D + columns[None, :]

@@ -108,7 +108,7 @@ def test_head_dim_256(compiled: Instances, name: str) -> None:
 @pytest.mark.parametrize("smooth_v", [False, True])
 @pytest.mark.parametrize("name", ["f16", "acc16", "flush16"])
 def test_bf16_with_fp16_products(
-    compiled: Instances, name: str, smooth_v: bool, monkeypatch: pytest.MonkeyPatch
+    compiled: Instances, name: str, monkeypatch: pytest.MonkeyPatch, *, smooth_v: bool
 ) -> None:
     """bf16 V becomes fp16 in shared memory, unless it comes as fp16 because its mean was taken out."""
     if name == "f16" and not smooth_v:
