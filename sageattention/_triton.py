@@ -86,12 +86,14 @@ def quantize_kernel(
         else:
             values = tl.where(valid, values - centre[None, :], 0.0)
     amax = tl.max(tl.max(tl.abs(values), 1), 0)
-    # 1.5 · 2^23 added and taken away rounds to the nearest integer, ties to even.
-    inverse = tl.where(amax > 0.0, 127.0 / amax, 0.0)
-    rounded = (values * inverse + 12582912.0) - 12582912.0
+    # 1.5 · 2^23 added to the exact product and taken away rounds to the nearest integer, ties to even. Groups below
+    # 2^-100 count as zero.
+    zero = amax < 7.888609052210118e-31  # noqa: PLR2004
+    inverse = tl.where(zero, 0.0, tl.div_rn(127.0, amax))
+    rounded = tl.fma(values, inverse, 12582912.0) - 12582912.0
     place = x8 + (bh * tokens + rows[:, None]) * BLOCK_D + columns[None, :]
     tl.store(place, rounded.to(tl.int8), mask=(rows < tokens)[:, None])
-    tl.store(scale + bh * blocks + block, amax / 127.0)
+    tl.store(scale + bh * blocks + block, tl.where(zero, 0.0, amax * 0.007874015748031496))
 
 
 @triton.jit(do_not_specialize=["heads", "group", "queries", "keys", "query_blocks", "key_blocks"])

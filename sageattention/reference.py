@@ -147,7 +147,7 @@ def attention(
     else:
         family = _dispatch.PATHS[path]
         block, v_max = family.key_block, family.v_max[pv_accum_dtype]
-        wide = q.shape[3] <= 128 and attn_mask is None  # noqa: PLR2004 - else a warp holds 16 rows
+        wide = q.shape[3] <= 128 and attn_mask is None  # noqa: PLR2004 - else a warp holds 16 rows, and sums are FP32
         q8 = quantize_q(q, family.warp_rows if wide else 16, qk_quant_gran)
         k8 = quantize_k(k, block, qk_quant_gran, mean)
         # P is stored times the largest e4m3 number, half of that where wgmma sums in FP16; less the headroom for a lagging
@@ -156,10 +156,15 @@ def attention(
         headroom = HEADROOM if path == "f8_sm90" else 0.0
         p_max /= 2.0**headroom
         quantized = quantize_v(v, v_max, v_mean) if v_max else None
-        values = _less(v, v_mean) if quantized is None else quantized.values
         v_scale = None if quantized is None else quantized.scale
-    if v.dtype == torch.bfloat16 and path == "f16" and pv_accum_dtype != "fp32":
-        values = values.half()
+        if path == "f16" and not wide:
+            pv_accum_dtype = "fp32"
+        if quantized is not None:
+            values = quantized.values
+        elif v_mean is not None:
+            values = (v.float() - v_mean[:, :, None, :]).half()
+        else:
+            values = v if pv_accum_dtype == "fp32" else v.half()
     repeat = q.shape[1] // k.shape[1]
     blocks = [slice(first, min(first + block, k.shape[2])) for first in range(0, k.shape[2], block)]
     if path == "f8_sm90":
@@ -174,10 +179,6 @@ def attention(
     if mean is not None:
         lse = lse + scale * (q.float() * _repeat(mean, repeat)[:, :, None, :]).sum(-1)
     return out.to(q.dtype), lse
-
-
-def _less(v: Tensor, mean: Optional[Tensor]) -> Tensor:
-    return v if mean is None else (v.float() - mean[:, :, None, :]).to(v.dtype)
 
 
 def _repeat(x: Tensor, times: int) -> Tensor:
@@ -224,7 +225,12 @@ def _softmax(
         total = total * decay + weights.sum(-1, keepdim=True)
         rounded = (weights * p_max).to(v.dtype).float() / p_max if p_max else weights.to(v.dtype).float()
         product = rounded @ v[:, :, part].float()
-        sums = sums * decay + (product.half().float() if accumulator == "fp16+fp32" else product)
+        if accumulator in {"fp16", "fp16+fp32"}:
+            product = product.half().float()
+        if accumulator == "fp16":
+            sums = ((sums * decay.half().float()).half().float() + product).half().float()
+        else:
+            sums = sums * decay + product
         highest = higher
     out = sums / torch.where(total > 0, total, torch.ones_like(total))
     lse = torch.where(total > 0, (highest + torch.log2(total)) / LOG2_E, torch.full_like(total, -math.inf))

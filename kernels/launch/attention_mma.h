@@ -9,10 +9,10 @@ namespace sage {
 constexpr int kMmaKeyBlock = 64;
 
 /// The instance for a call. Masks and head dim 256 have no variant with fp16 accumulators: they use fp32, no less accurate.
-/// On the f8 path fp32 is fp32+fp32: the two-level sum costs nothing.
-inline std::string attention_mma_instance(const Device& device, const AttnConfig& config, bool mask) {
+/// On the f8 path fp32 is fp32+fp32: the two-level sum costs nothing. V less its mean is fp16 whatever q is.
+inline std::string attention_mma_instance(const Device& device, const AttnConfig& config, bool mask, bool smooth_v) {
   const bool narrow = !mask && config.D != 256;
-  std::string kind = config.bf16 ? "bf16" : "f16";
+  std::string kind = config.bf16 && !smooth_v ? "bf16" : "f16";
   if (config.fp8)
     kind = narrow && config.accumulator == Accumulator::fp32_fp16 ? "f8_acc16" : "f8";
   else if (narrow && config.accumulator == Accumulator::fp16)
@@ -37,7 +37,7 @@ inline void launch_attention_mma(Device& device, AttnParams params, const AttnCo
   shape.block = 128;
   shape.shared = kMmaKeyBlock * config.D * (config.fp8 ? 2 : 3) + queries * (config.D + 4) + 15 * 128 * 4;
   shape.dependent = true;
-  device.launch(attention_mma_instance(device, config, mask), shape, stream, params);
+  device.launch(attention_mma_instance(device, config, mask, params.v_mean != nullptr), shape, stream, params);
 }
 
 }  // namespace sage

@@ -66,7 +66,7 @@ extern "C" __global__ void __launch_bounds__(sage::kThreads, MIN_BLOCKS)
 #endif
     cp_async_commit();
 #if PV == PV_ACC16 || PV == PV_FLUSH16
-    if (p.bf16) {  // here, where S does not yet need the registers
+    if (p.bf16 && !p.v_mean) {  // here, where S does not yet need the registers
       cp_async_wait<0>();
       convert_v16(smem);
     }

@@ -1,7 +1,8 @@
 // Rows of any stride and alignment to aligned rows: sage2_pack_{f16,bf16}.
 //
-// Columns from head_dim to a multiple of 8 become zero. With smooth, the sampled mean of rows.h is subtracted (in fp32,
-// rounded back to the input type) and written out. A block copies 256 tokens of 32 columns.
+// Columns from head_dim to a multiple of 8 become zero. With smooth, the sampled mean of rows.h is subtracted in fp32 and
+// written out, and the differences are fp16 whatever the input: bf16 would lose more of them than 8 bits of Q and K lose.
+// A block copies 256 tokens of 32 columns.
 #include <sage/rows.h>
 
 using namespace sage;
@@ -44,8 +45,8 @@ SAGE_DEVICE void pack(const PackParams& p) {
       unpack_columns<Input>(piece[pass], value);
 #pragma unroll
       for (int j = 0; j < 8; ++j) value[j] -= mean[j];
-      piece[pass] = make_uint4(Input::pack(value[0], value[1]), Input::pack(value[2], value[3]),
-                               Input::pack(value[4], value[5]), Input::pack(value[6], value[7]));
+      piece[pass] = make_uint4(Half::pack(value[0], value[1]), Half::pack(value[2], value[3]),
+                               Half::pack(value[4], value[5]), Half::pack(value[6], value[7]));
     }
     *reinterpret_cast<uint4*>(out + token * p.out.token + column) = piece[pass];
   }

@@ -100,9 +100,19 @@ MASKED = [(name, d, causal) for name in DENSE[:2] for d in (64, 128, 40, 256) fo
 
 @pytest.mark.parametrize(("name", "head_dim", "causal"), [*MASKED, (DENSE[2], 40, True)])
 def test_masks_are_honoured(sage: Any, name: str, head_dim: int, causal: bool) -> None:
+    """A row that sees few keys has their rounded logits in its lse: the format alone is up to .05 off float64 on such
+    data. So the lse is held to the reference, which rounds as the kernels do, and through it to float64.
+    """
+    from sageattention import reference
+
     entry = getattr(sage, name)
     for dtype in exact.HALVES[: 1 if name == DENSE[2] else 2]:
         q, k, v = exact.inputs(batch=2, heads=(4, 2), tokens=(203, 113), head_dim=head_dim, dtype=dtype)
+        choice = sage.explain(q, k, v)
+        path = {DENSE[0]: choice.path, DENSE[1]: "f16", DENSE[2]: "triton"}[name]
+        options = {"path": path, "is_causal": causal}
+        if name == DENSE[0]:
+            options.update(qk_quant_gran=choice.qk_quant_gran, pv_accum_dtype=choice.pv_accum_dtype)
         for index, mask in enumerate(masks(2, 4, 203, 113, dtype)):
             out, lse = entry(q, k, v, attn_mask=mask, is_causal=causal, return_lse=True)
             expected, expected_lse = exact.attention(q, k, v, mask, causal=causal)
@@ -111,7 +121,9 @@ def test_masks_are_honoured(sage: Any, name: str, head_dim: int, causal: bool) -
             empty = torch.isneginf(expected_lse)
             assert not out[empty].any(), (index, dtype)
             seen = ~empty
-            assert float((lse.double() - expected_lse)[seen].abs().max()) < 0.03, (index, dtype)
+            _, rounded = reference.attention(q, k, v, mask, **options)
+            assert float((lse - rounded)[seen].abs().max()) < 1e-3, (index, dtype)
+            assert float((rounded.double() - expected_lse)[seen].abs().max()) < 0.06, (index, dtype)
 
 
 def test_a_mask_in_the_other_layout(entry: Callable[..., Any]) -> None:

@@ -31,7 +31,7 @@ enum MaskKind { MASK_NONE = 0, MASK_BOOL = 1, MASK_F16 = 2, MASK_BF16 = 3, MASK_
 /// B, Hq, Hkv, Sq and Sk are at least 1 and Hq is a multiple of Hkv. B * Hq may exceed 65535: put it in grid.x.
 struct AttnParams {
   Rows q;                 ///< 16-bit, quantized to int8 inside the kernel
-  Rows v;                 ///< 16-bit V of the f16 path, already less v_mean if v_mean is set; data = null on the f8 paths
+  Rows v;                 ///< V of the f16 path: q's dtype, or with v_mean fp16 less that mean; data = null on the f8 paths
   OutRows out;            ///< q's dtype
   const signed char* k8;  ///< [B, Hkv, k_rows, D]
   const float* k_scale;   ///< [B, Hkv, k_rows / KBLK, 4]
@@ -131,7 +131,8 @@ struct QuantInt8Params {
   int groups;        ///< 1 or 4
 };
 
-/// Arguments of sage2_pack: 16-bit rows copied to aligned rows, padded with zeros to a multiple of 8 columns.
+/// Arguments of sage2_pack: 16-bit rows copied to aligned rows, padded with zeros to a multiple of 8 columns; with smooth
+/// less their mean, as fp16.
 struct PackParams {
   Rows x;
   OutRows out;

@@ -53,6 +53,7 @@ class Kind:
     bf16: bool = False
     vmax: float = 0.0
     error: float = 5e-4  # relative L1 against exact arithmetic on the same quantized operands
+    smooth_v: bool = False  # V comes as fp16 less a mean
 
 
 def as16(x: Array, *, bf16: bool) -> tuple[Array, Array]:
@@ -169,7 +170,9 @@ class Problem:
         queries, keys = sum(case.q), sum(case.k)
         self.q, self.q_bits = as16(random.standard_normal((q_heads, queries, case.channels)), bf16=kind.bf16)
         self.k, _ = as16(random.standard_normal((kv_heads, keys, case.channels)) + case.offset, bf16=kind.bf16)
-        self.v, self.v_bits = as16(random.standard_normal((kv_heads, keys, case.channels)), bf16=kind.bf16)
+        self.v, self.v_bits = as16(
+            random.standard_normal((kv_heads, keys, case.channels)), bf16=kind.bf16 and not kind.smooth_v
+        )
         self.rows = (keys // 128 + len(case.k)) * 128 if self.packed else padded(keys)
         # What belongs to no sequence is never zero: nothing may depend on it.
         self.k8 = np.full((kv_heads, self.rows, self.dim), 77, np.int8)
@@ -177,6 +180,7 @@ class Problem:
         self.v8 = np.full((kv_heads, self.dim, self.rows), 0x77, np.uint8)
         self.k_mean = np.zeros((len(case.k), kv_heads, self.dim), np.float32)
         self.v_scale = np.zeros_like(self.k_mean)
+        self.v_mean: Array = random.standard_normal(self.k_mean.shape).astype(np.float32)
         self.make_mask(random, (q_heads, queries, keys))
         self.expected = np.zeros((q_heads, queries, case.channels))
         self.expected_lse = np.full((q_heads, queries), -np.inf)
@@ -207,6 +211,8 @@ class Problem:
         part, scales, self.k_mean[i], k_values = quantize_k(self.k[:, here_k], self.dim, per_warp=per_warp)
         self.k8[:, row:end], self.k_scale[:, row // 64 : end // 64] = part, scales
         v_values = self.v[:, here_k].astype(np.float64)
+        if self.kind.smooth_v:
+            v_values += self.v_mean[i][:, None, : self.case.channels]
         if self.kind.vmax:
             self.v8[:, :, row:end], self.v_scale[i], v_values = quantize_v(self.v[:, here_k], self.dim, self.kind.vmax)
         q = self.q[:, here_q]
@@ -226,6 +232,8 @@ class Problem:
         p.out = Rows(pointer(self.out), 0, queries * channels, channels)
         for name in ("k8", "k_scale", "k_mean", "v8", "v_scale", "lse"):
             setattr(p, name, pointer(getattr(self, name)))
+        if self.kind.smooth_v:
+            p.v_mean = pointer(self.v_mean)
         p.lse_head, p.k_rows = queries, self.rows
         p.B, (p.Hq, p.Hkv), p.Sq, p.Sk = len(case.q), case.heads, max(case.q), max(case.k)
         p.head_dim, p.causal, p.bf16, p.per_warp = channels, case.causal, self.kind.bf16, case.per_warp

@@ -11,7 +11,7 @@
 
 #define PV_F16 0       // fp16 V, float accumulators
 #define PV_BF16 1      // bf16 V and P, float accumulators
-#define PV_ACC16 2     // fp16 V, fp16 accumulators throughout
+#define PV_ACC16 2     // fp16 V, fp16 accumulators within a tile, added to fp16
 #define PV_FLUSH16 3   // fp16 V, fp16 accumulators within a tile, added to float
 #define PV_F8 4        // e4m3 V, float accumulators within a tile, added to float
 #define PV_F8_ACC16 5  // e4m3 V, fp16 accumulators within a tile, added to float

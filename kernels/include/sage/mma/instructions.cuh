@@ -76,6 +76,13 @@ SAGE_DEVICE float exp2_approx(float x) {
   return y;
 }
 
+/// Two fp16 sums.
+SAGE_DEVICE u32 add_f16x2(u32 a, u32 b) {
+  u32 y;
+  asm("add.f16x2 %0, %1, %2;" : "=r"(y) : "r"(a), "r"(b));
+  return y;
+}
+
 /// Two fp16 products.
 SAGE_DEVICE u32 multiply_f16x2(u32 a, u32 b) {
   u32 y;

@@ -62,7 +62,7 @@ SAGE_DEVICE void exponentials(u32 smem, const STile& s, float scale, const float
 /// O += P V.
 SAGE_DEVICE void multiply_pv(u32 smem, const PTile& a, OTile& o) {
   const u32 lane = recomputed(threadIdx.x) % 32;
-#if PV == PV_F16 || PV == PV_BF16 || PV == PV_ACC16
+#if PV == PV_F16 || PV == PV_BF16
 #pragma unroll
   for (int k = 0; k < PV_STEPS; k++)
 #pragma unroll
@@ -76,14 +76,12 @@ SAGE_DEVICE void multiply_pv(u32 smem, const PTile& a, OTile& o) {
         for (int h = 0; h < 2; h++) {
 #if PV == PV_F16
           sm80_16x8x16_f32f16f16(o[i][n + h], a[k][i], b[2 * h], b[2 * h + 1]);
-#elif PV == PV_BF16
-          sm80_16x8x16_f32bf16bf16(o[i][n + h], a[k][i], b[2 * h], b[2 * h + 1]);
 #else
-          sm80_16x8x16_f16f16f16(o[i][n + h], a[k][i], b[2 * h], b[2 * h + 1]);
+          sm80_16x8x16_f32bf16bf16(o[i][n + h], a[k][i], b[2 * h], b[2 * h + 1]);
 #endif
         }
     }
-#elif PV == PV_FLUSH16
+#elif PV == PV_ACC16 || PV == PV_FLUSH16
 #pragma unroll
   for (int n = 0; n < O_TILES; n++) {
     if (n % 4 == 0) __syncwarp();  // keeps the next channels from coming too early
@@ -99,11 +97,16 @@ SAGE_DEVICE void multiply_pv(u32 smem, const PTile& a, OTile& o) {
         sm80_16x8x16_f16f16f16(tile[i], a[k + 1][i], b[2], b[3]);
       }
     }
+    // One rounding of O a tile, where sums that start from O would round it at every step.
 #pragma unroll
     for (int i = 0; i < ROWS; i++) {
+#if PV == PV_ACC16
+      o[i / 2][n][i % 2] = add_f16x2(o[i / 2][n][i % 2], tile[i / 2][i % 2]);
+#else
       const float2 y = Half::unpack(tile[i / 2][i % 2]);
       o[i / 2][n][i % 2 * 2] += y.x;
       o[i / 2][n][i % 2 * 2 + 1] += y.y;
+#endif
     }
   }
 #else
