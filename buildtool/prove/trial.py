@@ -88,7 +88,7 @@ class EnvironmentTrial:
             program = folder / "env" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
             packages = self._must([interpreter, "-c", _PACKAGES]).stdout.splitlines()
             self._must([program, "-I", "-c", _UNPACK, wheel, *packages])
-            return self._run(folder, program, None, cell, gpu=gpu, how=f"the torch of {interpreter.name}: real")
+            return self._run(folder, program, None, cell, gpu=gpu, how="torch {}: real; NVIDIA libraries: real")
 
     def _environment(self, folder: Path, wheel: Path, cell: Cell, uv: Path, python: Path) -> Path:
         """A new virtual environment with the wheel in it and nothing else; returns its interpreter."""
@@ -149,7 +149,7 @@ class EnvironmentTrial:
         return TrialResult(
             findings=tuple(judge(report, cell, gpu=gpu)),
             python=str(report.get("python", cell.combo.python)),
-            torch=how,
+            torch=how.format(report.get("torch", "")),
             details={key: report[key] for key in ("registered", "torch_cuda", "gpu") if key in report},
         )
 

@@ -195,7 +195,7 @@ def test_a_given_interpreter_needs_no_network(tmp_path: Path, programs: Programs
     programs.report = good(gpu={"device": "a GPU", "bound": 0.03, "cases": []})
     outcome = check(written(tmp_path), s.cell(), gpu=True)
     assert outcome.findings == ()
-    assert outcome.torch == "the torch of python3: real"
+    assert outcome.torch == "torch 2.8.0+cu128: real; NVIDIA libraries: real"
     assert not any("uv" in call.split()[:1] for call in programs.calls)
     assert programs.calls[1].startswith("/opt/python3 -m venv")
     assert programs.calls[-1].endswith("sageattention --gpu")
