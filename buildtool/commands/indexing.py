@@ -17,7 +17,7 @@ from buildtool.make.store import Store, default_root
 from buildtool.prove.package import load_causes
 from buildtool.publish.clients import provide_clients
 from buildtool.publish.dist import read_dist
-from buildtool.publish.index import MANIFEST, Hosting, render_indexes, render_manifest
+from buildtool.publish.index import MANIFEST, Hosting, render_indexes, render_manifest, render_reports
 from buildtool.publish.page import render_page
 from buildtool.publish.selftest import Bench, Outcome, self_test
 from buildtool.publish.site import check_growth, read_previous, write_site
@@ -48,6 +48,7 @@ def _index(args: argparse.Namespace, console: Console) -> int:
     manifest = render_manifest(wheels, hosting)
     files = {
         **render_indexes(wheels, hosting),
+        **render_reports(wheels),
         MANIFEST: manifest,
         "index.html": render_page(manifest, load_causes(project_root(args)), args.site_url).encode(),
     }

@@ -22,8 +22,9 @@ from buildtool.publish.dist import PublishedWheel
 
 API_VERSION = "1.1"
 MANIFEST = "wheels.json"
-MANIFEST_FORMAT = 1
+MANIFEST_FORMAT = 2
 FILES = "files"
+REPORTS = "reports"
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,13 @@ def render_indexes(wheels: Sequence[PublishedWheel], hosting: Hosting) -> dict[s
     return files
 
 
+def render_reports(wheels: Iterable[PublishedWheel]) -> dict[str, bytes]:
+    """The verification report of every wheel, by path below the site's root."""
+    return {_report_path(wheel): wheel.report for wheel in wheels}
+
+
 def render_manifest(wheels: Sequence[PublishedWheel], hosting: Hosting) -> bytes:
-    """``wheels.json``: every wheel with its cell, hashes and how far it was verified."""
+    """``wheels.json``: every wheel with its plan, its hashes, and where its report is and what that says."""
     rows = [
         {
             "name": wheel.name,
@@ -77,20 +83,23 @@ def render_manifest(wheels: Sequence[PublishedWheel], hosting: Hosting) -> bytes
             "size": wheel.size,
             "metadata_sha256": wheel.metadata_sha256,
             "requires_python": wheel.requires_python,
-            "torch": wheel.cell["torch"],
-            "cuda": wheel.cell["cuda"],
-            "python": wheel.cell["python"],
-            "platform": wheel.cell["platform"],
-            "build_tag": wheel.cell["build_tag"],
-            "archs": list(wheel.cell["archs"]),
-            "min_driver": wheel.cell["min_driver"],
-            "verified": wheel.level,
-            "warnings": list(wheel.warnings),
+            "provenance": (hosting.provenance or {}).get(wheel.name, ""),
+            "plan": dict(wheel.cell),
+            "report": {
+                "url": quote(_report_path(wheel)),
+                "sha256": wheel.report_sha256,
+                "level": wheel.level,
+                "warnings": list(wheel.warnings),
+            },
         }
         for wheel in _sorted(wheels)
     ]
     channels = sorted({wheel.channel for wheel in wheels})
     return _json({"format": MANIFEST_FORMAT, "channels": channels, "wheels": rows})
+
+
+def _report_path(wheel: PublishedWheel) -> str:
+    return f"{REPORTS}/{wheel.name.removesuffix('.whl')}.json"
 
 
 def _sorted(wheels: Iterable[PublishedWheel]) -> list[PublishedWheel]:

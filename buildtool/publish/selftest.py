@@ -92,7 +92,8 @@ class Bench:
 
 def rows_of(manifest: Mapping[str, Any]) -> tuple[Row, ...]:
     """The wheels of a ``wheels.json``."""
-    return tuple(Row(**{key: str(row[key]) for key in Row.__dataclass_fields__}) for row in manifest["wheels"])
+    facts = ({**row["plan"], **row} for row in manifest["wheels"])
+    return tuple(Row(**{key: str(fact[key]) for key in Row.__dataclass_fields__}) for fact in facts)
 
 
 def self_test(site: Path, bench: Bench) -> tuple[Outcome, ...]:
