@@ -15,6 +15,7 @@ from buildtool.make.interpreters import find_uv
 from buildtool.make.runner import Processes
 from buildtool.make.store import Store, default_root
 from buildtool.prove.package import load_causes
+from buildtool.publish.attestations import parse_publisher, provenance_path, provenance_urls, read_provenance
 from buildtool.publish.clients import provide_clients
 from buildtool.publish.dist import read_dist
 from buildtool.publish.index import MANIFEST, Hosting, render_indexes, render_manifest, render_reports
@@ -36,6 +37,13 @@ def register(commands: Commands) -> None:
     index.add_argument("--previous", type=Path, metavar="FILE", help="wheels.json that is published now")
     index.add_argument("--allow-removal", action="store_true", help="let published wheels disappear")
     index.add_argument("--sign-key", type=Path, metavar="KEY", help="sign wheels.json with this SSH key")
+    index.add_argument(
+        "--publisher",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="who made the attestations beside the wheels (PEP 740): kind=GitHub repository=OWNER/NAME workflow=FILE",
+    )
     index.add_argument("--self-test", action="store_true", help="install from every channel with real pip and real uv")
     index.add_argument("--real-torch", default="", metavar="CHANNEL", help="test this channel with the real torch")
     index.add_argument("--json", action="store_true", help="the outcome as JSON")
@@ -43,12 +51,18 @@ def register(commands: Commands) -> None:
 
 def _index(args: argparse.Namespace, console: Console) -> int:
     wheels = read_dist(args.dist)
-    hosting = Hosting(args.base_url, with_metadata=not args.base_url or args.with_metadata)
+    provenance = read_provenance(wheels, parse_publisher(args.publisher))
+    hosting = Hosting(
+        args.base_url,
+        with_metadata=not args.base_url or args.with_metadata,
+        provenance=provenance_urls(provenance, args.site_url),
+    )
     check_growth(read_previous(args.out, args.previous), wheels, allow_removal=args.allow_removal)
     manifest = render_manifest(wheels, hosting)
     files = {
         **render_indexes(wheels, hosting),
         **render_reports(wheels),
+        **{provenance_path(name): content for name, content in provenance.items()},
         MANIFEST: manifest,
         "index.html": render_page(manifest, load_causes(project_root(args)), args.site_url).encode(),
     }
