@@ -45,7 +45,7 @@ def page(root: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
         MANIFEST: manifest,
         "index.html": render_page(manifest, load_causes(root), "https://example.org/wheels/").encode(),
     }
-    write_site(site, files, wheels, with_wheels=True)
+    write_site(site, files, wheels)
     return (site / "index.html").as_uri()
 
 

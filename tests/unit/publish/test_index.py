@@ -133,21 +133,21 @@ def test_what_is_published_stays(wheels: tuple[PublishedWheel, ...]) -> None:
 def test_a_site_is_replaced_whole(wheels: tuple[PublishedWheel, ...], tmp_path: Path) -> None:
     out = tmp_path / "site"
     assert read_previous(out, None) == {}
-    write_site(out, {MANIFEST: render_manifest(wheels, Hosting()), "old/page": b"x"}, wheels, with_wheels=True)
+    write_site(out, {MANIFEST: render_manifest(wheels, Hosting()), "old/page": b"x"}, wheels)
     assert (out / "files" / wheels[0].name).read_bytes() == wheels[0].path.read_bytes()
     assert len(read_previous(out, None)) == len(wheels)
-    write_site(out, {"new": b"y"}, wheels, with_wheels=False)
+    write_site(out, {"new": b"y"})
     assert sorted(path.name for path in out.iterdir()) == [".nojekyll", "new"]
     assert [path.name for path in tmp_path.iterdir()] == ["site"]
     with pytest.raises(PublishError, match="does not exist"):
         read_previous(out, tmp_path / "gone.json")
 
 
-def test_a_failed_write_leaves_the_old_site(wheels: tuple[PublishedWheel, ...], tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_site(tmp_path: Path) -> None:
     out = tmp_path / "site"
-    write_site(out, {"page": b"old"}, (), with_wheels=False)
+    write_site(out, {"page": b"old"})
     with pytest.raises(PublishError):
-        write_site(out, {"page": b"new", "page/below": b"x"}, wheels, with_wheels=False)
+        write_site(out, {"page": b"new", "page/below": b"x"})
     assert (out / "page").read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["site"]
 
