@@ -132,9 +132,13 @@ def test_comfyui_attention_sage(
     assert exact.error(out.view(2, 200, 4, head_dim).transpose(1, 2), expected) < 0.06
 
 
-def test_the_varlen_attention_of_comfyui_nodes(sage: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_varlen_attention_of_comfyui_nodes(
+    sage: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`comfy-sparse-attn`, which ComfyUI's custom nodes for sparse and packed tensors share."""
     assert sage
+    for name in ("comfy", "comfy.model_management"):  # it asks ComfyUI for the device where there is one
+        monkeypatch.setitem(sys.modules, name, None)
     client = pytest.importorskip("comfy_sparse_attn", reason="pip install comfy-sparse-attn", exc_type=ImportError)
     q, k, v = exact.inputs(heads=(8, 8), tokens=(300, 333), head_dim=128, dtype=torch.bfloat16)
     offsets_q, offsets_k = ((0, 100, 300), (0, 200, 333))
