@@ -8,6 +8,7 @@ that it lies beside.
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -26,10 +27,12 @@ def read_provenance(wheels: Iterable[PublishedWheel], publisher: Mapping[str, st
     Raises PublishError for an attestation of another file, and if there are attestations and no ``publisher``.
     """
     found: dict[str, bytes] = {}
-    for wheel in wheels:
-        paths = sorted(wheel.path.parent.glob(f"{wheel.name}.*.attestation"))
-        if not paths:
-            continue
+    members = {wheel.path: wheel for wheel in wheels}
+    files = sorted(path for folder in {path.parent for path in members} for path in folder.glob("*.whl.*.attestation"))
+    for place, group in itertools.groupby(files, key=lambda path: path.with_name(f"{path.name.split('.whl.')[0]}.whl")):
+        wheel, paths = members.get(place), list(group)
+        if wheel is None:
+            raise PublishError(f"{paths[0].name} lies beside no wheel", "move it away")
         if not publisher:
             raise PublishError(
                 f"{paths[0].name} is an attestation, and an index must say who made it",

@@ -21,7 +21,8 @@ WORDS = ["kind=GitHub", "repository=some/one", "workflow=release.yml"]
 
 @pytest.fixture
 def wheels(root: Path, tmp_path: Path) -> tuple[PublishedWheel, ...]:
-    cells = cells_of(root, "torch=2.8", "cuda=12.8", "python=3.12", "package=sageattention")
+    axes = ("torch=2.8", "cuda=12.8", "python=3.12", "platform=linux_x86_64,win_amd64")
+    cells = cells_of(root, "package=sageattention", *axes)
     return read_dist(write_dist(cells, tmp_path / "dist"))
 
 
@@ -76,6 +77,12 @@ def test_any_other_attestation_stops_the_index(
     put(wheels[0], make(wheels[0]))
     with pytest.raises(PublishError, match=message):
         read_provenance(wheels, parse_publisher(WORDS))
+
+
+def test_an_attestation_without_its_wheel_stops_the_index(wheels: tuple[PublishedWheel, ...]) -> None:
+    put(wheels[0], attestation(wheels[0]))
+    with pytest.raises(PublishError, match="beside no wheel"):
+        read_provenance(wheels[1:], parse_publisher(WORDS))
 
 
 @pytest.mark.parametrize("words", [["repository=o/n"], ["kind"], ["kind=GitHub", "x"]])
