@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from packaging.version import Version
 
 from buildtool.errors import ToolchainError
 from buildtool.make import standins
-from buildtool.make.interpreters import find_python, find_uv
+from buildtool.make.interpreters import find_python, find_uv, running
 from buildtool.make.runner import Result, Runner, TimedOutError, base_environment
 from buildtool.make.store import Store, digest
 from buildtool.make.toolchain import TorchTree
@@ -33,6 +34,14 @@ from buildtool.prove.symbols import folder_key
 from buildtool.prove.verify import TrialResult
 
 TIMEOUT = 300.0
+_PACKAGES = "import sys; print(*(p for p in sys.path if p.endswith('-packages')), sep='\\n')"
+"""Prints where an interpreter has its packages. `--system-site-packages` would skip those of a virtual environment."""
+# The bytes passed the static level: no member leaves the folder, none is a link.
+_UNPACK = (
+    "import pathlib, sys, sysconfig, zipfile; site = sysconfig.get_path('platlib'); "
+    "zipfile.ZipFile(sys.argv[1]).extractall(site); pathlib.Path(site, 'packages-of-the-interpreter.pth').write_text("
+    "''.join(f'import site; site.addsitedir({folder!r})\\n' for folder in sys.argv[2:]), 'utf-8')"
+)
 
 
 @dataclass(frozen=True)
@@ -75,14 +84,11 @@ class EnvironmentTrial:
         """A new environment on top of that interpreter's packages; needs neither uv nor a network."""
         with tempfile.TemporaryDirectory(prefix="buildtool-trial-") as scratch:
             folder = Path(scratch)
-            self._must([interpreter, "-m", "venv", "--system-site-packages", "--without-pip", folder / "env"])
+            self._must([interpreter, "-m", "venv", "--without-pip", folder / "env"])
             program = folder / "env" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-            # The bytes passed the static level: no member leaves the folder, none is a link.
-            unpack = (
-                "import sys, sysconfig, zipfile; zipfile.ZipFile(sys.argv[1]).extractall(sysconfig.get_path('platlib'))"
-            )
-            self._must([program, "-I", "-c", unpack, wheel])
-            return self._run(folder, program, None, cell, gpu=gpu, how=f"the torch of {interpreter.name}: real")
+            packages = self._must([interpreter, "-c", _PACKAGES]).stdout.splitlines()
+            self._must([program, "-I", "-c", _UNPACK, wheel, *packages])
+            return self._run(folder, program, None, cell, gpu=gpu, how="torch {}: real; NVIDIA libraries: real")
 
     def _environment(self, folder: Path, wheel: Path, cell: Cell, uv: Path, python: Path) -> Path:
         """A new virtual environment with the wheel in it and nothing else; returns its interpreter."""
@@ -143,15 +149,16 @@ class EnvironmentTrial:
         return TrialResult(
             findings=tuple(judge(report, cell, gpu=gpu)),
             python=str(report.get("python", cell.combo.python)),
-            torch=how,
+            torch=how.format(report.get("torch", "")),
             details={key: report[key] for key in ("registered", "torch_cuda", "gpu") if key in report},
         )
 
-    def _must(self, argv: list[str | Path], timeout: float = TIMEOUT) -> None:
+    def _must(self, argv: list[str | Path], timeout: float = TIMEOUT) -> Result:
         result = self.runner.run(argv, timeout=timeout)
         if result.returncode:
             tail = "\n".join((result.stderr or result.stdout).strip().splitlines()[-8:])
             raise ToolchainError(f"{Path(argv[0]).name} failed while preparing the import check:\n{tail}", _BY_HAND)
+        return result
 
 
 _BY_HAND = "run the command that -v shows by hand, or verify with --level static"
@@ -210,6 +217,16 @@ def _foreign(platform: str) -> str:
     here = {"win32": "Windows", "linux": "Linux"}.get(sys.platform, sys.platform)
     same = here == system and host.machine().lower().replace("amd64", "x86_64").replace("arm64", "aarch64") == machine
     return "" if same else f"{system} {machine}"
+
+
+def own_interpreter(cell: Cell) -> Path | None:
+    """The interpreter that runs this, if it is the cell's Python and has the cell's torch."""
+    try:
+        torch = Version(metadata.version("torch"))
+    except metadata.PackageNotFoundError:
+        return None
+    fits = running() == cell.combo.python and torch.base_version == Version(cell.combo.torch).base_version
+    return Path(sys.executable) if fits else None
 
 
 def library_folder(python: Path, runner: Runner) -> Path:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import zipfile
 from pathlib import Path
 
@@ -96,6 +97,21 @@ def test_a_wheel_appears_with_its_report_and_is_not_replaced_silently(tmp_path: 
         outbox.publish(staged(place, b"two"), report, out, replace=True)
     assert target.read_bytes() == b"two"
     assert outbox.proven(target, "f") is None
+
+
+def test_a_later_report_takes_the_place_of_the_builds_and_keeps_its_fingerprint(tmp_path: Path) -> None:
+    wheel = staged(tmp_path, b"one")
+    outbox.renew(wheel, {"ok": True, "sha256": file_digest(wheel), "level": "static"})
+    assert outbox.proven(wheel, "f") is None
+    built = {"ok": True, "sha256": file_digest(wheel), "level": "import", "fingerprint": "f", "undone": "no Python"}
+    outbox.report_path(wheel).write_text(json.dumps(built))
+    written = outbox.renew(wheel, {"ok": True, "sha256": file_digest(wheel), "level": "gpu"})
+    assert json.loads(written.read_text())["level"] == "gpu"
+    assert outbox.proven(wheel, "f") is not None
+    wheel.write_bytes(b"two")
+    outbox.renew(wheel, {"ok": True, "sha256": file_digest(wheel), "level": "gpu"})
+    assert outbox.proven(wheel, "f") is None
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["pkg-1.0-1-py3-none-any.json", "pkg-1.0-1-py3-none-any.whl"]
 
 
 def test_an_output_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -193,10 +195,27 @@ def test_a_given_interpreter_needs_no_network(tmp_path: Path, programs: Programs
     programs.report = good(gpu={"device": "a GPU", "bound": 0.03, "cases": []})
     outcome = check(written(tmp_path), s.cell(), gpu=True)
     assert outcome.findings == ()
-    assert outcome.torch == "the torch of python3: real"
+    assert outcome.torch == "torch 2.8.0+cu128: real; NVIDIA libraries: real"
     assert not any("uv" in call.split()[:1] for call in programs.calls)
-    assert "--system-site-packages" in programs.calls[1]
+    assert programs.calls[1].startswith("/opt/python3 -m venv")
     assert programs.calls[-1].endswith("sageattention --gpu")
+
+
+@pytest.mark.parametrize(
+    ("python", "torch", "fits"),
+    [("3.12", "2.8.0+cu128", True), ("3.12", "2.8.1", False), ("3.11", "2.8.0", False), ("3.12", None, False)],
+)
+def test_the_interpreter_that_runs_this_is_taken_if_it_is_the_cells(
+    monkeypatch: pytest.MonkeyPatch, *, python: str, torch: str | None, fits: bool
+) -> None:
+    def version(_: str) -> str:
+        if torch is None:
+            raise metadata.PackageNotFoundError
+        return torch
+
+    monkeypatch.setattr(metadata, "version", version)
+    monkeypatch.setattr(trial, "running", lambda: python)
+    assert trial.own_interpreter(s.cell()) == (Path(sys.executable) if fits else None)
 
 
 def test_the_libraries_of_an_interpreters_torch(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
