@@ -7,16 +7,25 @@
 //   warps 1..3                the next tile's Q, quantized to int8 into one of two buffers (queries.cuh)
 //   consumers                 QK(j-1) and PV(j) issued together; the softmax of tile j-1 runs while PV(j) does
 // The dtype, the granularity of Q, the causal mask and variable lengths are arguments.
+#ifndef PAIRS_FROM
+#define PAIRS_FROM 15
+#endif
+#ifndef PACK_FIRST
+#define PACK_FIRST 0
+#endif
 #include <sage/wgmma/output.cuh>
 #include <sage/wgmma/queries.cuh>
 
 using namespace sage;
 
+#ifdef NOPAIRS
+constexpr bool kPairs = false;
+#else
+constexpr bool kPairs = kD == 128 && PV_F16;
+#endif
+
 namespace {
 
-#ifndef PAIRS_FROM
-#define PAIRS_FROM 8
-#endif
 
 SAGE_DEVICE int visible_keys(const AttnParams& a, const Tile& tile, int row) {
   return a.causal ? min(tile.kv_len, tile.row0 + row + 1) : tile.kv_len;
@@ -69,20 +78,16 @@ SAGE_DEVICE void consume(const AttnWgmmaParams& w, u32 smem) {
       limit[row] = visible_keys(a, tile, row_of_tile + 8 * row) - n * kN - 2 * (int)(c.lane & 3);
   };
   // Everything of a turn that the loop needs; waits for the tile and its Q.
-  int n;
+  float q_scale;
+  int n, open = 0;  // key tiles below `open` are visible to every row of this warpgroup
   auto begin = [&](u32 turn) {
     const Tile tile = await_tile(smem, turn);
     n = __shfl_sync(~0u, tile.kv_tiles, 0) - 1;
     if (n < -1) return;
+    open = __shfl_sync(~0u, (a.causal ? min(tile.kv_len, tile.row0 + group * 64 + 1) : tile.kv_len) / kN, 0);
     mbarrier_wait(smem + kQFull + 8 * (turn & 1), turn / 2 & 1);
-  };
-  auto scale = [&](u32 turn) {
-    return fabsf(a.scale_log2) *
-           load_shared_float(smem + kQScale + ((turn & 1) * kM / 2 + (group * 4 + warp) * 8 + c.lane / 4) * 4);
-  };
-  // Key tiles from this one on have columns that some row of this warpgroup does not see.
-  auto first_masked = [&](const Tile& tile) {
-    return (a.causal ? min(tile.kv_len, tile.row0 + group * 64 + 1) : tile.kv_len) / kN;
+    q_scale = fabsf(a.scale_log2) *
+              load_shared_float(smem + kQScale + ((turn & 1) * kM / 2 + (group * 4 + warp) * 8 + c.lane / 4) * 4);
   };
   auto query = [&](u32 turn) { return smem + kQ + (turn & 1) * kQBytes + group * 64 * kD; };
   auto release = [&](u32 turn) {
@@ -96,51 +101,57 @@ SAGE_DEVICE void consume(const AttnWgmmaParams& w, u32 smem) {
   begin(turn);
   if constexpr (kMask) {
     for (; n >= -1; begin(++turn)) {
-      attend_masked(a, c, read_tile(smem, turn), n, row_of_tile, query(turn), scale(turn));
+      attend_masked(a, c, read_tile(smem, turn), n, row_of_tile, query(turn), q_scale);
       store_output(w, c, read_tile(smem, turn), row_of_tile, turn & 1, c.l, c.m);
       release(turn);
     }
     return;
   }
-  // One copy of a step serves nearly everything, because the instruction cache is small beside it. The first key tile of
-  // a turn goes through the pipeline with the last one of the turn before.
+  float done_l[2], done_m[2];
+  int limit[2];
   c.k_ready = c.v_ready = false;
 #pragma unroll
   for (int i = 0; i < kN / 8; i++) c.p[i] = 0;
-  bool turns = true;     // tile n is the first of its turn
-  bool pending = false;  // P of the step before waits for its PV
+  bool pending = false;  // P of the turn before waits for its PV
 #pragma unroll 1
   while (true) {
+    // The first key tile of this turn goes through the pipeline with the last one of the turn before. Where there is no
+    // such tile, the products are of whatever lies in shared memory, and nobody looks at them.
     const bool keys = n >= 0;
     if (keys || pending) {
-      float done_l[2], done_m[2];
-      c.step<true, true, false>(query(turn), scale(turn), pending ? c.place.next() : c.place, keys, pending, [&] {
-        const Tile tile = read_tile(smem, turn);
-        if (n >= first_masked(tile)) {
-          int limit[2];
-          limits(tile, n, limit);
-          c.hide(limit);
-        }
-        if (turns) {
-#pragma unroll
-          for (int row = 0; row < 2; row++) {
-            done_m[row] = c.m[row];
-            c.m[row] = kFloor;
-            if constexpr (!kOnes) {
-              done_l[row] = c.l[row];
-              c.l[row] = 0.0f;
-            }
-          }
-        }
-      });
-      if (turns) {
-        if (pending) {
-          store_output(w, c, read_tile(smem, turn - 1), row_of_tile, turn - 1 & 1, kOnes ? c.l : done_l, done_m);
-          release(turn - 1);
-        }
-        c.clear_output();
-        if constexpr (kOnes) c.l[0] = c.l[1] = 0.0f;
+      const Place ahead = pending ? c.place.next() : c.place;
+      if (keys) {
+        if (!c.k_ready) mbarrier_wait(smem + kKFull + 8 * ahead.stage, ahead.parity);
+        c.load_k_scale(ahead, q_scale);
       }
+      if (pending && !c.v_ready) mbarrier_wait(smem + kVFull + 8 * c.place.stage, c.place.parity);
+      c.issue_qk(ahead, query(turn));
+      c.issue_pv<true>();
+      wgmma_wait<1>();
+      pin_registers(c.s);
+      if (keys) c.release_k(ahead);
+      if (n >= open) {
+        limits(read_tile(smem, turn), n, limit);
+        c.hide(limit);
+      }
+#pragma unroll
+      for (int row = 0; row < 2; row++) {
+        done_m[row] = c.m[row];
+        c.m[row] = kFloor;
+        if constexpr (!kOnes) {
+          done_l[row] = c.l[row];
+          c.l[row] = 0.0f;
+        }
+      }
+      c.finish_step<true, false>(ahead, pending);
+      if constexpr (PACK_FIRST) c.pack();
+      if (pending) {
+        store_output(w, c, read_tile(smem, turn - 1), row_of_tile, turn - 1 & 1, kOnes ? c.l : done_l, done_m);
+        release(turn - 1);
+      }
+      c.clear_output();
+      if constexpr (kOnes) c.l[0] = c.l[1] = 0.0f;
+      if constexpr (!PACK_FIRST) c.pack();
       pending = keys;
     }
     if (!keys) {
@@ -152,23 +163,31 @@ SAGE_DEVICE void consume(const AttnWgmmaParams& w, u32 smem) {
       continue;
     }
     n--;
-    if constexpr (!kSplit) {
-      if (n >= PAIRS_FROM && n < first_masked(read_tile(smem, turn))) {  // long rows: two tiles of keys at a time
-        // Reductions put these into uniform registers, where descriptors are computed.
-        c.place.stage = __reduce_max_sync(~0u, c.place.stage);
-        c.place.parity = __reduce_max_sync(~0u, c.place.parity);
-        n = __reduce_max_sync(~0u, n);
-        const float q_scale = scale(turn);
-        const u32 q_smem = __reduce_max_sync(~0u, query(turn));
+    for (; n >= open; n--) {
+      limits(read_tile(smem, turn), n, limit);
+      c.step<true, false, true>(query(turn), q_scale, limit);
+    }
+    if (n < 0) {
+      begin(++turn);
+      continue;
+    }
+    // Reductions put these into uniform registers, where descriptors are computed.
+    c.place.stage = __reduce_max_sync(~0u, c.place.stage);
+    c.place.parity = __reduce_max_sync(~0u, c.place.parity);
+    n = __reduce_max_sync(~0u, n);
+    const u32 q_smem = __reduce_max_sync(~0u, query(turn));
+    if constexpr (kPairs) {
+      if (n >= PAIRS_FROM) {
 #pragma unroll 1
         for (; n > 0; n -= 2) {
-          c.step<false, true, true>(q_smem, q_scale, c.place.next(), true, true, [] {});
-          c.step<false, false, false>(q_smem, q_scale, c.place.next(), true, true, [] {});
+          c.step<true, true, false>(q_smem, q_scale, limit);
+          c.step<false, false, false>(q_smem, q_scale, limit);
         }
       }
     }
-    turns = n < 0;
-    if (turns) begin(++turn);
+#pragma unroll 1
+    for (; n >= 0; n--) c.step<true, false, false>(q_smem, q_scale, limit);
+    begin(++turn);
   }
 }
 

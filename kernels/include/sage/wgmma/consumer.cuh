@@ -213,23 +213,10 @@ struct Consumer {
                  : "memory");
   }
 
-  // A step from QK to P: QK of the key tile at `next` beside PV of the one at `place`, and the softmax of the first while
-  // the second runs. `keys`, `values`: each tile is really there; else the product is of whatever lies in shared memory, and
-  // nobody looks at it. FRESH: R is empty before. KEEP: R is added to O only if a maximum had to be raised; else the next
-  // step goes on with it. `prepare` is called once S is there.
-  template <bool EDGE, bool FRESH, bool KEEP, typename Prepare>
-  SAGE_DEVICE void step(u32 q_smem, float q_scale, Place next, bool keys, bool values, Prepare prepare) {
-    if (keys) {
-      if (!k_ready) mbarrier_wait(smem + kKFull + 8 * next.stage, next.parity);
-      load_k_scale(next, q_scale);
-    }
-    if (values && !v_ready) mbarrier_wait(smem + kVFull + 8 * place.stage, place.parity);
-    issue_qk(next, q_smem);
-    issue_pv<FRESH>();
-    wgmma_wait<1>();
-    pin_registers(s);
-    if (keys) release_k(next);
-    prepare();
+  // The rest of a step, once S is there: its softmax while PV runs, O += R, and P of the next PV. KEEP: R is added to O
+  // only if a maximum had to be raised; else the next step goes on with it. `release`: V was really there.
+  template <bool EDGE, bool KEEP>
+  SAGE_DEVICE void finish_step(Place next, bool release = true) {
     find_maxima<EDGE>();
     constexpr int kBefore = KEEP || kSplit ? 32 : kN / 2;  // exponentials before the wait for PV
     exponentiate<0, kBefore>();
@@ -243,13 +230,14 @@ struct Consumer {
       hold<kN / 2>();
       wgmma_wait<0>();
       pin_registers(r);
-    }
-    if (values) release_v();
-    place = next;
-    look_ahead();
-    if constexpr (kSplit) {
+      if (release) release_v();
+      place = next;
+      look_ahead();
       accumulate<kHalf>();
     } else {
+      if (release) release_v();
+      place = next;
+      look_ahead();
       if constexpr (KEEP) {
         if (raised) {
           accumulate();
@@ -262,6 +250,23 @@ struct Consumer {
       exponentiate<kBefore, kN / 2>();
     }
     add_sums();
+  }
+
+  // QK of the next key tile beside PV of this one. FRESH: R is empty before. MASKS: columns from limit[row] on
+  // are hidden.
+  template <bool FRESH, bool KEEP, bool MASKS>
+  SAGE_DEVICE void step(u32 q_smem, float q_scale, const int (&limit)[2]) {
+    const Place ahead = place.next();
+    if (!k_ready) mbarrier_wait(smem + kKFull + 8 * ahead.stage, ahead.parity);
+    if (!v_ready) mbarrier_wait(smem + kVFull + 8 * place.stage, place.parity);
+    load_k_scale(ahead, q_scale);
+    issue_qk(ahead, q_smem);
+    issue_pv<FRESH>();
+    wgmma_wait<1>();
+    pin_registers(s);
+    release_k(ahead);
+    if constexpr (MASKS) hide(limit);
+    finish_step<MASKS, KEEP>(ahead);
     pack();
   }
 

@@ -71,7 +71,11 @@ SAGE_DEVICE void quantize_q(const AttnWgmmaParams& w, int rows, u32 smem, u32 bu
     if (t == 0)
       store_shared_float(smem + kQScale + (buffer * kM / 2 + group * 8 + g) * 4, zero ? 0.0f : amax * (1.0f / 127.0f));
     const u32 out = smem + kQ + buffer * kQBytes + swizzled<kD>(row * kD + 16 * t);
+#ifdef QROLL
+#pragma unroll 1
+#else
 #pragma unroll
+#endif
     for (int half = 0; half < 2; half++) {
       float dot = 0.0f;
       uint4 x[kD / 32];
