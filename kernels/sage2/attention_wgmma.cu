@@ -7,25 +7,16 @@
 //   warps 1..3                the next tile's Q, quantized to int8 into one of two buffers (queries.cuh)
 //   consumers                 QK(j-1) and PV(j) issued together; the softmax of tile j-1 runs while PV(j) does
 // The dtype, the granularity of Q, the causal mask and variable lengths are arguments.
-#ifndef PAIRS_FROM
-#define PAIRS_FROM 15
-#endif
-#ifndef PACK_FIRST
-#define PACK_FIRST 0
-#endif
 #include <sage/wgmma/output.cuh>
 #include <sage/wgmma/queries.cuh>
 
 using namespace sage;
 
-#ifdef NOPAIRS
-constexpr bool kPairs = false;
-#else
-constexpr bool kPairs = kD == 128 && PV_F16;
-#endif
-
 namespace {
 
+// Rows with many keys are taken two tiles at a time, with one addition of R; with few, that is only more code to fetch.
+constexpr bool kPairs = kD == 128 && PV_F16;
+constexpr int kPairsFrom = kWgmmaHeldTiles * 4 - 1;
 
 SAGE_DEVICE int visible_keys(const AttnParams& a, const Tile& tile, int row) {
   return a.causal ? min(tile.kv_len, tile.row0 + row + 1) : tile.kv_len;
@@ -90,50 +81,51 @@ SAGE_DEVICE void consume(const AttnWgmmaParams& w, u32 smem) {
               load_shared_float(smem + kQScale + ((turn & 1) * kM / 2 + (group * 4 + warp) * 8 + c.lane / 4) * 4);
   };
   auto query = [&](u32 turn) { return smem + kQ + (turn & 1) * kQBytes + group * 64 * kD; };
+  auto release_query = [&](u32 turn) {
+    __syncwarp();
+    if (c.lane == 0) mbarrier_arrive(smem + kQEmpty + 8 * (turn & 1));
+  };
   auto release = [&](u32 turn) {
     __syncwarp();
-    if (c.lane == 0) {
-      mbarrier_arrive(smem + kQEmpty + 8 * (turn & 1));
-      release_tile(smem, turn);
-    }
+    if (c.lane == 0) release_tile(smem, turn);
   };
   u32 turn = 0;
   begin(turn);
   if constexpr (kMask) {
     for (; n >= -1; begin(++turn)) {
       attend_masked(a, c, read_tile(smem, turn), n, row_of_tile, query(turn), q_scale);
-      store_output(w, c, read_tile(smem, turn), row_of_tile, turn & 1, c.l, c.m);
+      store_output(w, c, read_tile(smem, turn), row_of_tile, turn, c.l, c.m);
+      release_query(turn);
       release(turn);
     }
     return;
   }
-  float done_l[2], done_m[2];
-  int limit[2];
   c.k_ready = c.v_ready = false;
 #pragma unroll
   for (int i = 0; i < kN / 8; i++) c.p[i] = 0;
-  bool pending = false;  // P of the turn before waits for its PV
-#pragma unroll 1
-  while (true) {
-    // The first key tile of this turn goes through the pipeline with the last one of the turn before. Where there is no
-    // such tile, the products are of whatever lies in shared memory, and nobody looks at them.
-    const bool keys = n >= 0;
-    if (keys || pending) {
-      const Place ahead = pending ? c.place.next() : c.place;
-      if (keys) {
-        if (!c.k_ready) mbarrier_wait(smem + kKFull + 8 * ahead.stage, ahead.parity);
-        c.load_k_scale(ahead, q_scale);
-      }
-      if (pending && !c.v_ready) mbarrier_wait(smem + kVFull + 8 * c.place.stage, c.place.parity);
-      c.issue_qk(ahead, query(turn));
-      c.issue_pv<true>();
-      wgmma_wait<1>();
-      pin_registers(c.s);
-      if (keys) c.release_k(ahead);
-      if (n >= open) {
-        limits(read_tile(smem, turn), n, limit);
-        c.hide(limit);
-      }
+  bool pending = false;  // P of the step before waits for its PV
+  // One step with masks. The first of a turn takes the last PV of the turn before along and then writes its O. Where a tile
+  // is missing, the products are of whatever lies in shared memory, and nobody looks at them.
+  auto advance = [&](bool first) __attribute__((always_inline)) {
+    const bool keys = !first || n >= 0, values = !first || pending;
+    const Place ahead = values ? c.place.next() : c.place;
+    if (keys) {
+      if (!c.k_ready) mbarrier_wait(smem + kKFull + 8 * ahead.stage, ahead.parity);
+      c.load_k_scale(ahead, q_scale);
+    }
+    if (values && !c.v_ready) mbarrier_wait(smem + kVFull + 8 * c.place.stage, c.place.parity);
+    c.issue_qk(ahead, query(turn));
+    c.issue_pv<true>();
+    wgmma_wait<1>();
+    pin_registers(c.s);
+    if (keys) c.release_k(ahead);
+    if (!first || n >= open) {
+      int limit[2];
+      limits(read_tile(smem, turn), n, limit);
+      c.hide(limit);
+    }
+    float done_l[2], done_m[2];
+    if (first) {
 #pragma unroll
       for (int row = 0; row < 2; row++) {
         done_m[row] = c.m[row];
@@ -143,50 +135,50 @@ SAGE_DEVICE void consume(const AttnWgmmaParams& w, u32 smem) {
           c.l[row] = 0.0f;
         }
       }
-      c.finish_step<true, false>(ahead, pending);
-      if constexpr (PACK_FIRST) c.pack();
-      if (pending) {
-        store_output(w, c, read_tile(smem, turn - 1), row_of_tile, turn - 1 & 1, kOnes ? c.l : done_l, done_m);
+    }
+    c.finish_step<true, false>(ahead, values);
+    if (first) {
+      if (values) {
+        store_output(w, c, read_tile(smem, turn - 1), row_of_tile, turn - 1, kOnes ? c.l : done_l, done_m);
         release(turn - 1);
       }
       c.clear_output();
       if constexpr (kOnes) c.l[0] = c.l[1] = 0.0f;
-      if constexpr (!PACK_FIRST) c.pack();
-      pending = keys;
     }
-    if (!keys) {
+    c.pack();
+    pending = keys;
+  };
+#pragma unroll 1
+  while (true) {
+    if (n >= 0 || pending) advance(true);
+    if (!pending) {  // no keys: the end, or an empty sequence
       if (n == -2) break;
       store_nothing(a, read_tile(smem, turn), threadIdx.x - 128, 128 * kConsumers);
       release(turn);
       c.k_ready = c.v_ready = false;
-      begin(++turn);
-      continue;
-    }
-    n--;
-    for (; n >= open; n--) {
-      limits(read_tile(smem, turn), n, limit);
-      c.step<true, false, true>(query(turn), q_scale, limit);
-    }
-    if (n < 0) {
-      begin(++turn);
-      continue;
-    }
-    // Reductions put these into uniform registers, where descriptors are computed.
-    c.place.stage = __reduce_max_sync(~0u, c.place.stage);
-    c.place.parity = __reduce_max_sync(~0u, c.place.parity);
-    n = __reduce_max_sync(~0u, n);
-    const u32 q_smem = __reduce_max_sync(~0u, query(turn));
-    if constexpr (kPairs) {
-      if (n >= PAIRS_FROM) {
+    } else {
+      n--;
+      for (; n >= open; n--) advance(false);
+      if (n >= 0) {
+        // Reductions put these into uniform registers, where descriptors are computed.
+        c.place.stage = __reduce_max_sync(~0u, c.place.stage);
+        c.place.parity = __reduce_max_sync(~0u, c.place.parity);
+        n = __reduce_max_sync(~0u, n);
+        const u32 q_smem = __reduce_max_sync(~0u, query(turn));
+        if constexpr (kPairs) {
+          if (n >= kPairsFrom) {
 #pragma unroll 1
-        for (; n > 0; n -= 2) {
-          c.step<true, true, false>(q_smem, q_scale, limit);
-          c.step<false, false, false>(q_smem, q_scale, limit);
+            for (; n > 0; n -= 2) {
+              c.step<true, true>(q_smem, q_scale);
+              c.step<false, false>(q_smem, q_scale);
+            }
+          }
         }
+#pragma unroll 1
+        for (; n >= 0; n--) c.step<true, false>(q_smem, q_scale);
       }
     }
-#pragma unroll 1
-    for (; n >= 0; n--) c.step<true, false, false>(q_smem, q_scale, limit);
+    release_query(turn);
     begin(++turn);
   }
 }

@@ -11,10 +11,12 @@
 
 namespace sage {
 
-constexpr bool kMask = VARIANT == 2;
+constexpr bool kMask = VARIANT == 2, kLse = VARIANT != 0;
+// With fp32 sums R is as large as O: at head dim 128 both do not fit beside S, so PV is done in two halves of the channels.
+constexpr bool kSplit = !PV_F16 && HEAD_DIM == 128;
 // Row sums come from a column of ones appended to V, which the tensor core adds for nothing. They are sums of the
 // rounded P: right for normalising, since the same P multiplies V, but too coarse for the lse, which sums in fp32.
-constexpr bool kOnes = VARIANT == 0;
+constexpr bool kOnes = !kLse && !kSplit;
 
 constexpr int kD = HEAD_DIM;
 constexpr int kN = 128;  // keys to a tile, and to a row of k_scale
@@ -24,12 +26,10 @@ constexpr int kThreads = 128 * (kConsumers + 1);
 constexpr int kQuantizers = 3;                // warps that quantize Q
 constexpr int kVRows = kD + (kOnes ? 8 : 0);  // channels, and eight rows of ones
 
-// P is exp2(logit - m) times 2^kLog2P, where m may lag behind the row's maximum by up to kHeadroom: then O and R, which
-// are relative to m, need not be scaled. R sums up to kHeldTiles tiles of keys before it is added to O; in f16 it stays
-// below 256 * 224 * 1.125 < 65504 (V's largest magnitude is kWgmmaVMax).
-constexpr float kHeadroom = kWgmmaHeadroom;
-constexpr int kHeldTiles = kWgmmaHeldTiles;
-constexpr float kLog2P = (PV_F16 ? 7.807354922f : 8.807354922f) - kHeadroom;  // log2 of 224 or 448
+// P is exp2(logit - m) times 2^kLog2P, where m may lag behind the row's maximum by up to kWgmmaHeadroom: then O and R, which
+// are relative to m, need not be scaled. R sums up to kWgmmaHeldTiles tiles of keys before it is added
+// to O; limits.h keeps that below 65504 in f16.
+constexpr float kLog2P = (PV_F16 ? 7.807354922f : 8.807354922f) - kWgmmaHeadroom;  // log2 of kWgmmaPMax or 448
 
 constexpr float kMagic = 12582912.0f;  // 1.5 * 2^23: adding its bit pattern to an int of 23 bits makes kMagic + int
 // A masked logit: below any product of int8, and minus infinity once kMagic's bit pattern is added.
@@ -40,20 +40,21 @@ constexpr float kFloor = -1e30f;            // the row maximum before any key; f
 // Shared memory, in bytes from a 1024-byte boundary. Raw Q lies in swizzled blocks of 64 channels.
 constexpr int kQBytes = kM * kD, kKBytes = kN * kD, kVBytes = kN * kVRows;
 constexpr int kRawBytes = kM * kD * 2;
-constexpr int kChannelBytes = 4 * kD * (kOnes ? 2 : 3);  // v_scale, v_mean, and k_mean for the lse
-constexpr int kSmallBytes = 2 * kM / 2 * 4 + 2 * kM * 4 + 2 * kChannelBytes + 1024;
+constexpr int kChannelBytes = 4 * kD * (kLse ? 3 : 2);  // v_scale, v_mean, and k_mean for the lse
+constexpr int kSlots = 4;  // work tiles announced to the warps of the block
+constexpr int kDotBytes = kLse ? 4 * kM : 0;
+constexpr int kSmallBytes = 2 * kM / 2 * 4 + kSlots * (kDotBytes + kChannelBytes) + 1024;
 constexpr int kStagesFit = (kWgmmaShared - 1024 - 2 * kQBytes - kRawBytes - kSmallBytes) / (kKBytes + kVBytes);
 constexpr int kStages = kStagesFit < 5 ? kStagesFit : 5;
 constexpr int kQ = 0, kK = kQ + 2 * kQBytes, kV = kK + kStages * kKBytes, kRaw = kV + kStages * kVBytes;
 constexpr int kQScale = kRaw + kRawBytes;          // [2][BLOCK_M / 2] one per row pair
-constexpr int kQDot = kQScale + 2 * kM / 2 * 4;    // [2][BLOCK_M] q . k_mean
-constexpr int kChannels = kQDot + 2 * kM * 4;      // [2][D] of v_scale, v_mean; then k_mean[D] for the lse
-constexpr int kKScale = kChannels + 2 * kChannelBytes;  // [STAGES][4]
+constexpr int kQDot = kQScale + 2 * kM / 2 * 4;    // [SLOTS][BLOCK_M] q . k_mean, for the lse
+constexpr int kChannels = kQDot + kSlots * kDotBytes;        // [SLOTS][D] of v_scale, v_mean; then k_mean[D] for the lse
+constexpr int kKScale = kChannels + kSlots * kChannelBytes;  // [STAGES][4]
 constexpr int kBarriers = kKScale + kStages * 16;
 constexpr int kKFull = kBarriers, kKEmpty = kKFull + 8 * kStages, kVFull = kKEmpty + 8 * kStages;
 constexpr int kVEmpty = kVFull + 8 * kStages, kQFull = kVEmpty + 8 * kStages, kQEmpty = kQFull + 16;
 constexpr int kRawFull = kQEmpty + 16, kRawEmpty = kRawFull + 8;
-constexpr int kSlots = 4;  // work tiles announced to the warps of the block
 constexpr int kTileFull = kRawEmpty + 8, kTileEmpty = kTileFull + 8 * kSlots, kTile = kTileEmpty + 8 * kSlots;
 constexpr int kSharedBytes = kTile + 32 * kSlots;
 static_assert(kTile % 16 == 0, "tiles are read 16 bytes at a time");
@@ -61,10 +62,7 @@ static_assert(kStages >= 2 && kSharedBytes + 1024 <= kWgmmaShared, "shared memor
 
 // Registers of a thread: 65536 / kThreads at launch, moved from the producer to the consumers in eights:
 // 3 * 168 = 56 + 2 * 224, 4 * 128 = 56 + 3 * 152.
-#ifndef PRODUCER_REGISTERS
-#define PRODUCER_REGISTERS 56
-#endif
-constexpr int kProducerRegisters = PRODUCER_REGISTERS;
+constexpr int kProducerRegisters = 56;
 constexpr int kLaunchRegisters = 65536 / kThreads / 8 * 8 * (kConsumers + 1);
 constexpr int kConsumerRegisters = (kLaunchRegisters - kProducerRegisters) / kConsumers / 8 * 8;
 

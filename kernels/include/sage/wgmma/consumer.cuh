@@ -18,8 +18,6 @@ SAGE_DEVICE float exp2_approx(float x) {
   return y;
 }
 
-// With fp32 sums R is as large as O: at head dim 128 both do not fit beside S, so PV is done in two halves of the channels.
-constexpr bool kSplit = !PV_F16 && kD == 128;
 constexpr int kHalf = kSplit ? 64 : kVRows;   // rows of V in the first product
 constexpr int kRest = kVRows - kHalf;         // and in the second
 constexpr int kPartialColumns = kSplit ? kRest : kVRows;
@@ -42,9 +40,7 @@ SAGE_DEVICE void multiply_pv(Partial* partial, const u32* p, u64 v, bool add) {
   else wgmma_m64n136k32_f16_e4m3_e4m3_rs(r, p, v, add);
 #else
   if constexpr (ROWS == 64) wgmma_m64n64k32_f32_e4m3_e4m3_rs(r, p, v, add);
-  else if constexpr (ROWS == 72) wgmma_m64n72k32_f32_e4m3_e4m3_rs(r, p, v, add);
-  else if constexpr (ROWS == 128) wgmma_m64n128k32_f32_e4m3_e4m3_rs(r, p, v, add);
-  else wgmma_m64n136k32_f32_e4m3_e4m3_rs(r, p, v, add);
+  else wgmma_m64n72k32_f32_e4m3_e4m3_rs(r, p, v, add);
 #endif
 }
 
@@ -103,7 +99,7 @@ struct Consumer {
     for (int row = 0; row < 2; row++) {
       top[row] = fmaxf(top[row], __shfl_xor_sync(~0u, top[row], 1));
       top[row] = fmaxf(top[row], __shfl_xor_sync(~0u, top[row], 2));
-      const bool higher = top[row] > m[row] + kHeadroom;
+      const bool higher = top[row] > m[row] + kWgmmaHeadroom;
       over |= higher;
       const float next = higher ? top[row] : m[row];
       next_alpha[row] = exp2_approx(m[row] - next);
@@ -252,10 +248,9 @@ struct Consumer {
     add_sums();
   }
 
-  // QK of the next key tile beside PV of this one. FRESH: R is empty before. MASKS: columns from limit[row] on
-  // are hidden.
-  template <bool FRESH, bool KEEP, bool MASKS>
-  SAGE_DEVICE void step(u32 q_smem, float q_scale, const int (&limit)[2]) {
+  // QK of the next key tile beside PV of this one, without masks. FRESH: R is empty before.
+  template <bool FRESH, bool KEEP>
+  SAGE_DEVICE void step(u32 q_smem, float q_scale) {
     const Place ahead = place.next();
     if (!k_ready) mbarrier_wait(smem + kKFull + 8 * ahead.stage, ahead.parity);
     if (!v_ready) mbarrier_wait(smem + kVFull + 8 * place.stage, place.parity);
@@ -265,8 +260,7 @@ struct Consumer {
     wgmma_wait<1>();
     pin_registers(s);
     release_k(ahead);
-    if constexpr (MASKS) hide(limit);
-    finish_step<MASKS, KEEP>(ahead);
+    finish_step<false, KEEP>(ahead);
     pack();
   }
 

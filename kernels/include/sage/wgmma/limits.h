@@ -4,16 +4,10 @@
 namespace sage {
 
 /// How far (in powers of two) the maximum that P is relative to may lag behind a row's maximum.
-#ifndef HEADROOM
-#define HEADROOM 3.0f
-#endif
-constexpr float kWgmmaHeadroom = HEADROOM;
+constexpr float kWgmmaHeadroom = 3.0f;
 
 /// Tiles of 128 keys that the tensor core sums before their sum is added in fp32.
-#ifndef HELD
-#define HELD 2
-#endif
-constexpr int kWgmmaHeldTiles = HELD;
+constexpr int kWgmmaHeldTiles = 2;
 
 /// Largest magnitudes of P and V in e4m3 where sums are f16: a sum of products, and of P alone, stays below 65504.
 constexpr float kWgmmaPMax = 224.0f, kWgmmaVMax = 1.125f;

@@ -51,7 +51,7 @@ SAGE_DEVICE void write_rows(const AttnParams& a, const Consumer& c, const Tile& 
 }
 
 // Normalises O by the sums `l` and writes 16 rows of this warp. `m` is what l is relative to.
-SAGE_DEVICE void store_output(const AttnWgmmaParams& w, const Consumer& c, const Tile& tile, int row_of_tile, u32 buffer,
+SAGE_DEVICE void store_output(const AttnWgmmaParams& w, const Consumer& c, const Tile& tile, int row_of_tile, u32 turn,
                               float (&l)[2], const float (&m)[2]) {
   const AttnParams& a = w.attn;
   const int t = c.lane & 3;
@@ -61,14 +61,14 @@ SAGE_DEVICE void store_output(const AttnWgmmaParams& w, const Consumer& c, const
     if constexpr (!kOnes) l[row] = lanes_sum<4>(l[row]);
     inverse[row] = l[row] == 0.0f ? 0.0f : __frcp_rn(l[row]);
   }
-  const u32 channels = c.smem + kChannels + buffer * kChannelBytes;
+  const u32 channels = c.smem + kChannels + turn % kSlots * kChannelBytes;
   if (w.bf16) write_rows<Bfloat>(a, c, tile, row_of_tile, channels, inverse, l);
   else write_rows<Half>(a, c, tile, row_of_tile, channels, inverse, l);
-  if (!kOnes && a.lse && t == 0) {
+  if (kLse && a.lse && t == 0) {
 #pragma unroll
     for (int row = 0; row < 2; row++) {
       float lse = (m[row] + __log2f(l[row]) - kLog2P) * 0.69314718f;
-      if (a.k_mean) lse += a.sm_scale * load_shared_float(c.smem + kQDot + (buffer * kM + row_of_tile + 8 * row) * 4);
+      if (a.k_mean) lse += a.sm_scale * load_shared_float(c.smem + kQDot + (turn % kSlots * kM + row_of_tile + 8 * row) * 4);
       if (l[row] == 0.0f) lse = -__int_as_float(0x7f800000);
       if (tile.row0 + row_of_tile + 8 * row < tile.q_len) lse_rows(a, tile)[row_of_tile + 8 * row] = lse;
     }
@@ -83,7 +83,7 @@ SAGE_DEVICE void store_nothing(const AttnParams& a, const Tile& tile, int thread
 #pragma unroll 1
   for (int i = thread; i < rows * pieces; i += threads)
     *(uint4*)(out + 2 * (i / pieces * a.out.token + i % pieces * 8)) = make_uint4(0, 0, 0, 0);
-  if (!kOnes && a.lse) {
+  if (kLse && a.lse) {
 #pragma unroll 1
     for (int row = thread; row < rows; row += threads) lse_rows(a, tile)[row] = -__int_as_float(0x7f800000);
   }

@@ -40,9 +40,10 @@ SAGE_DEVICE uint4 load_raw(u32 at, int offset, bool valid) {
 // nearest even, with the sign of sm_scale, so that the softmax sees a positive scale. amax is that of a row pair, or of
 // all 16 rows with per_warp; below 2^-100 it counts as zero. TAIL: rows from `rows` on belong to another sequence.
 template <class T, bool TAIL>
-SAGE_DEVICE void quantize_q(const AttnWgmmaParams& w, int rows, u32 smem, u32 buffer, int warp, int lane) {
+SAGE_DEVICE void quantize_q(const AttnWgmmaParams& w, int rows, u32 smem, u32 turn, int warp, int lane) {
   const AttnParams& p = w.attn;
   const int g = lane / 4, t = lane % 4;
+  const u32 buffer = turn & 1, slot = turn % kSlots;
 #pragma unroll 1
   for (int group = warp; group < kM / 16; group += kQuantizers) {
     const int row = group * 16 + g;
@@ -71,11 +72,7 @@ SAGE_DEVICE void quantize_q(const AttnWgmmaParams& w, int rows, u32 smem, u32 bu
     if (t == 0)
       store_shared_float(smem + kQScale + (buffer * kM / 2 + group * 8 + g) * 4, zero ? 0.0f : amax * (1.0f / 127.0f));
     const u32 out = smem + kQ + buffer * kQBytes + swizzled<kD>(row * kD + 16 * t);
-#ifdef QROLL
 #pragma unroll 1
-#else
-#pragma unroll
-#endif
     for (int half = 0; half < 2; half++) {
       float dot = 0.0f;
       uint4 x[kD / 32];
@@ -91,8 +88,8 @@ SAGE_DEVICE void quantize_q(const AttnWgmmaParams& w, int rows, u32 smem, u32 bu
           const float2 a = T::unpack(y.x), b = T::unpack(y.y), c = T::unpack(y.z), d = T::unpack(y.w);
           words[2 * i] = pack_scaled_s8(a.x, a.y, b.x, b.y, inverse);
           words[2 * i + 1] = pack_scaled_s8(c.x, c.y, d.x, d.y, inverse);
-          if constexpr (!kOnes) {
-            const u32 mean = smem + kChannels + buffer * kChannelBytes + 4 * (2 * kD + 64 * j + 16 * t + 8 * i);
+          if constexpr (kLse) {
+            const u32 mean = smem + kChannels + slot * kChannelBytes + 4 * (2 * kD + 64 * j + 16 * t + 8 * i);
             const float2 m = load_shared_float2(mean), n = load_shared_float2(mean + 8);
             const float2 o = load_shared_float2(mean + 16), u = load_shared_float2(mean + 24);
             dot += a.x * m.x + a.y * m.y + b.x * n.x + b.y * n.y + c.x * o.x + c.y * o.y + d.x * u.x + d.y * u.y;
@@ -101,27 +98,27 @@ SAGE_DEVICE void quantize_q(const AttnWgmmaParams& w, int rows, u32 smem, u32 bu
         // Eight rows on, the swizzle repeats; 64 channels on, it differs in one bit.
         store_shared_16((out ^ 64 * j) + half * 8 * kD, make_uint4(words[0], words[1], words[2], words[3]));
       }
-      if constexpr (!kOnes) {
+      if constexpr (kLse) {
         dot = lanes_sum<4>(dot);
-        if (t == 0) store_shared_float(smem + kQDot + (buffer * kM + row + 8 * half) * 4, dot);
+        if (t == 0) store_shared_float(smem + kQDot + (slot * kM + row + 8 * half) * 4, dot);
       }
     }
   }
 }
 
 template <class T>
-SAGE_DEVICE void quantize_q(const AttnWgmmaParams& w, const Tile& tile, u32 smem, u32 buffer, int warp, int lane) {
+SAGE_DEVICE void quantize_q(const AttnWgmmaParams& w, const Tile& tile, u32 smem, u32 turn, int warp, int lane) {
   const int rows = tile.q_len - tile.row0;
-  if (w.attn.cu_q && rows < kM) quantize_q<T, true>(w, rows, smem, buffer, warp, lane);
-  else quantize_q<T, false>(w, rows, smem, buffer, warp, lane);
+  if (w.attn.cu_q && rows < kM) quantize_q<T, true>(w, rows, smem, turn, warp, lane);
+  else quantize_q<T, false>(w, rows, smem, turn, warp, lane);
 }
 
 // This warp's share of the channels' v_scale and v_mean, and for the lse all of k_mean.
-SAGE_DEVICE void load_channels(const AttnParams& p, const Tile& tile, u32 smem, u32 buffer, int warp, int lane) {
+SAGE_DEVICE void load_channels(const AttnParams& p, const Tile& tile, u32 smem, u32 turn, int warp, int lane) {
   const i64 first = (i64)(tile.batch * p.Hkv + tile.head / (p.Hq / p.Hkv)) * kD;
-  const u32 at = smem + kChannels + buffer * kChannelBytes;
+  const u32 at = smem + kChannels + turn % kSlots * kChannelBytes;
   // Every warp writes all of k_mean (the same values), because it reads them itself.
-  if constexpr (!kOnes)
+  if constexpr (kLse)
     for (int c = lane; c < kD; c += 32) store_shared_float(at + 4 * (2 * kD + c), p.k_mean ? p.k_mean[first + c] : 0.0f);
   for (int c = warp * 32 + lane; c < kD; c += 32 * kQuantizers) {
     store_shared_float(at + 8 * c, p.v_scale[first + c]);
@@ -137,23 +134,23 @@ SAGE_DEVICE void produce_queries(const AttnWgmmaParams& w, const TensorMap& q_ma
   if (copies) tma_prefetch(q_map);
   Tile tile = await_tile(smem, 0);
   if (copies && tile.kv_tiles >= 0) copy_q(w, q_map, tile, smem);
-  if constexpr (!kOnes) wait_for_producers();  // k_mean is theirs
+  if constexpr (kLse) wait_for_producers();  // k_mean is theirs
   for (u32 turn = 0; tile.kv_tiles >= 0; turn++) {
     const u32 buffer = turn & 1;
     mbarrier_wait(smem + kQEmpty + 8 * buffer, turn / 2 & 1 ^ 1);
-    if constexpr (!kOnes) {
-      load_channels(p, tile, smem, buffer, warp, lane);
+    if constexpr (kLse) {
+      load_channels(p, tile, smem, turn, warp, lane);
       __syncwarp();
     }
     mbarrier_wait(smem + kRawFull, turn & 1);
-    if (w.bf16) quantize_q<Bfloat>(w, tile, smem, buffer, warp, lane);
-    else quantize_q<Half>(w, tile, smem, buffer, warp, lane);
+    if (w.bf16) quantize_q<Bfloat>(w, tile, smem, turn, warp, lane);
+    else quantize_q<Half>(w, tile, smem, turn, warp, lane);
     fence_async_shared();
     __syncwarp();
     if (lane == 0) mbarrier_arrive(smem + kRawEmpty);
-    if constexpr (kOnes) {
+    if constexpr (!kLse) {
       if (turn == 0) wait_for_producers();
-      load_channels(p, tile, smem, buffer, warp, lane);
+      load_channels(p, tile, smem, turn, warp, lane);
       __syncwarp();
     }
     if (lane == 0) {
