@@ -185,6 +185,7 @@ def test_any_strides(entry: Callable[..., Any]) -> None:
     assert torch.equal(entry(q[:, ::2], k[:, ::2], v[:, ::2, :]), expected[:, ::2])
 
 
+@pytest.mark.alone
 def test_more_than_65535_heads_and_2_to_the_31_elements(sage: Any) -> None:
     """The last head of 140,800 and 2.3e9 elements is what the same head alone gives."""
     generator = torch.Generator("cuda").manual_seed(0)
@@ -202,6 +203,7 @@ def test_more_than_65535_heads_and_2_to_the_31_elements(sage: Any) -> None:
     torch.cuda.empty_cache()
 
 
+@pytest.mark.alone
 def test_strides_over_2_to_the_31(sage: Any) -> None:
     """One sequence whose last tokens lie more than 2^31 elements from its first."""
     tokens, heads = 136_000, 128
