@@ -59,7 +59,8 @@ class Recorder:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "call" or report.outcome != "passed":
             self.outcomes[report.nodeid.partition("tests/gpu/")[2]] = report.outcome
-        self.measured.update(value for name, value in report.user_properties if name == MEASURED)
+        properties: list[tuple[str, Any]] = report.user_properties
+        self.measured.update(value for name, value in properties if name == MEASURED)
 
     def pytest_sessionfinish(self) -> None:
         counts = Counter(self.outcomes.values())
