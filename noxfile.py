@@ -95,7 +95,14 @@ def tests(session: nox.Session) -> None:
     What needs PyTorch, Triton, Chromium or a container engine is skipped where there is none.
     """
     install(session, "tests", more=os.environ.get("TESTS_WITH", "").split())
-    session.run("python", "-m", "pytest", "-m", "not gpu", *session.posargs)
+    session.run("python", "-m", "pytest", "-m", "not gpu and not versions", *session.posargs)
+
+
+@nox.session
+def versions(session: nox.Session) -> None:
+    """Test the Triton kernels with the Triton of every PyTorch in the matrix: TESTS_WITH=torch nox -s versions"""
+    install(session, "tests", more=os.environ.get("TESTS_WITH", "").split())
+    session.run("python", "-m", "pytest", "-m", "versions", *session.posargs)
 
 
 @nox.session
