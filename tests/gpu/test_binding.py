@@ -167,15 +167,6 @@ def test_over_2_31_elements(ops: Any) -> None:
         assert torch.equal(out[b, 0], want[0, 0])
 
 
-@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
-def test_current_device_is_kept(ops: Any) -> None:
-    q = randn(1, 2, 100, 64).to("cuda:1")
-    with torch.cuda.device(0):
-        out, _ = dense(ops, q, q, q, "f16")
-        assert torch.cuda.current_device() == 0
-    assert out.device.index == 1
-
-
 @pytest.mark.alone
 @pytest.mark.parametrize("path", paths())
 def test_host_time(ops: Any, path: str) -> None:
