@@ -236,11 +236,15 @@ def test_wrong_shapes_are_refused_and_the_context_lives(entry: Callable[..., Any
     for wrong in (
         (q, k, v[:, :, :-1]),
         (q, k, v[:, :2]),
+        (q, k, v[..., :32]),
+        (q, k, v.repeat(2, 1, 1, 1)),
+        (q, k[:0], v[:0]),
         (q, k[..., :32], v[..., :32]),
         (q[:, :3], k[:, :2], v[:, :2]),
         (q[0], k[0], v[0]),
         (q.float(), k.float(), v.float()),
         (q, k.cpu(), v),
+        (q.cpu(), k.cpu(), v.cpu()),
     ):
         with pytest.raises((TypeError, ValueError)):
             entry(*wrong)
