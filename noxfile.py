@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib.util
 import os
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +19,8 @@ nox.options.default_venv_backend = "uv|virtualenv"
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 ROOT = Path(__file__).parent
+NO_TESTS = 5
+"""pytest's exit code when a filter leaves none."""
 
 
 def install(session: nox.Session, *groups: str, more: Sequence[str] = ()) -> None:
@@ -90,7 +95,14 @@ def tests(session: nox.Session) -> None:
     What needs PyTorch, Triton, Chromium or a container engine is skipped where there is none.
     """
     install(session, "tests", more=os.environ.get("TESTS_WITH", "").split())
-    session.run("python", "-m", "pytest", "-m", "not gpu", *session.posargs)
+    session.run("python", "-m", "pytest", "-m", "not gpu and not versions", *session.posargs)
+
+
+@nox.session
+def versions(session: nox.Session) -> None:
+    """Test the Triton kernels with the Triton of every PyTorch in the matrix: TESTS_WITH=torch nox -s versions"""
+    install(session, "tests", more=os.environ.get("TESTS_WITH", "").split())
+    session.run("python", "-m", "pytest", "-m", "versions", *session.posargs)
 
 
 @nox.session
@@ -107,19 +119,37 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def gpu_tests(session: nox.Session) -> None:
-    """Run the GPU tests against the installed wheel, or against one: nox -s gpu_tests -- --wheel dist/NAME.whl"""
-    words = list(session.posargs)
+    """Run the GPU tests against the installed wheel, or one: nox -s gpu_tests -- --wheel dist/NAME.whl --record FILE
+
+    The tests marked `alone` run one after another at the end, the others in several processes if pytest-xdist is there.
+    """
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--wheel", type=Path, action="append", default=[])
+    for option in ("--record", "--comfyui"):
+        parser.add_argument(option, type=Path)
+    given, words = parser.parse_known_args(session.posargs)
+    python = sys.executable if importlib.util.find_spec("torch") else "python"
+    files = [(f"--{name}", path) for name, path in (("record", given.record), ("comfyui", given.comfyui)) if path]
+    words += [word for option, path in files for word in (option, str(path.absolute()))]
+    options = ("-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), "-o", "pythonpath=", "-p", "no:benchmark")
     with tempfile.TemporaryDirectory() as folder:
         env = dict(os.environ)
-        while "--wheel" in words:
-            at = words.index("--wheel")
-            wheel = str(Path(words[at + 1]).absolute())
-            del words[at : at + 2]
+        if given.wheel:
             target = str(Path(folder, "site"))
-            pip = ("python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-index")
-            session.run(*pip, "--target", target, wheel)
+            pip = ("-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", target)
+            session.run(python, *pip, *(str(wheel.absolute()) for wheel in given.wheel))
             env["PYTHONPATH"] = os.pathsep.join([target, *filter(None, [env.get("PYTHONPATH")])])
+        look = "import importlib.util as util; print(util.find_spec('xdist') is not None)"
+        at_once = str(session.run(python, "-c", look, silent=True)).strip() == "True"
+        processes = ("-n", str(min(8, (os.cpu_count() or 2) // 2)), "--dist", "worksteal") if at_once else ()
         # Neither the working directory nor pytest may put the source tree on the path: the wheel is what is tested.
         session.chdir(folder)
-        options = ("-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), "-o", "pythonpath=", "-m", "gpu")
-        session.run("python", "-m", "pytest", *options, str(ROOT / "tests" / "gpu"), *words, env=env)
+        failed = []
+        for mark, more in (("gpu and not alone", processes), ("gpu and alone", ("--append",))):
+            command = (python, "-m", "pytest", *options, "-m", mark, *more, str(ROOT / "tests" / "gpu"), *words)
+            try:
+                session.run(*command, env=env, success_codes=(0, NO_TESTS))
+            except nox.command.CommandFailed:
+                failed.append(mark)
+    if failed:
+        session.error(f"tests failed among those marked {' and those marked '.join(failed)}")

@@ -9,6 +9,7 @@ counts are not specialized on: another length compiles nothing.
 from __future__ import annotations
 
 import contextlib
+import functools
 from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 import torch
@@ -39,8 +40,19 @@ TILES = {64: Tile(128, 64, 4, 3), 128: Tile(128, 64, 8, 3), 256: Tile(64, 32, 8,
 TILES_HOPPER_3_1 = {64: Tile(64, 64, 2, 2), 128: Tile(32, 64, 2, 2), 256: Tile(32, 32, 2, 2)}
 
 
+# Triton's first release whose matrix products compile for a major compute capability.
+SINCE = {10: "3.3", 12: "3.3.1"}
+
+
+@functools.lru_cache(maxsize=None)
 def tiles(capability_major: int) -> Dict[int, Tile]:
     """The tiles for a GPU of this major compute capability, by padded head dim."""
+    since = SINCE.get(capability_major, "0")
+    if version(triton.__version__) < version(since):
+        raise RuntimeError(
+            f"Triton {triton.__version__} cannot compile for compute capability {capability_major}.x; {since} and "
+            "newer can; sageattn and the functions named cuda need no Triton"
+        )
     return TILES_HOPPER_3_1 if capability_major == 9 and version(triton.__version__) < (3, 2) else TILES  # noqa: PLR2004
 
 

@@ -15,7 +15,7 @@ from buildtool.commands.files import write_or_check
 from buildtool.commands.planning import matrix_of
 from buildtool.commands.registry import Commands, project_root
 from buildtool.console import Console
-from buildtool.errors import BuildToolError, ToolchainError, UsageError
+from buildtool.errors import BuildToolError, CompileError, ToolchainError, UsageError
 from buildtool.make import cibuildwheel, locks, native, nvrtc, parts
 from buildtool.make import cubins as device
 from buildtool.make.estimate import estimate
@@ -50,6 +50,7 @@ def register(commands: Commands) -> None:
     _common(cubins)
     commands.add("toolchain", _toolchain, "Fetch the compiler and the PyTorch of a selection.", selection=True)
     resources = commands.add("resources", _resources, "Show what each kernel takes on each GPU.", selection=True)
+    resources.add_argument("--check", action="store_true", help="fail if a kernel keeps anything in local memory")
     _common(resources)
     lock = commands.add("lock", _lock, "Write the hashed locks of the toolchains of a selection.", selection=True)
     lock.add_argument(
@@ -156,6 +157,11 @@ def _resources(args: argparse.Namespace, console: Console) -> int:
         console.json([dict(zip(columns, row, strict=True)) for row in rows])
     else:
         console.table("Kernels; registers a thread, the rest in bytes", columns, [tuple(map(str, row)) for row in rows])
+    if args.check and (found := [cubin for cubin in made if not cubin.resources.in_registers]):
+        raise CompileError(
+            f"{len(found)} of {len(made)} kernels use local memory: {', '.join(map(str, found))}",
+            "let fewer blocks share a multiprocessor (__launch_bounds__), or index arrays by constants alone",
+        )
     return 0
 
 

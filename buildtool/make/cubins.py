@@ -38,6 +38,11 @@ class Resources:
     spill_loads: int
     shared: int
 
+    @property
+    def in_registers(self) -> bool:
+        """Whether nothing was spilled and no array lies in local memory."""
+        return not (self.stack or self.spill_stores or self.spill_loads)
+
     @classmethod
     def parse(cls, log: str) -> Resources:
         """Read the report of ``ptxas -v`` for one entry."""
@@ -76,6 +81,10 @@ class Cubin:
     cpu: float
     """Seconds its compilation took, whenever that was."""
     cached: bool
+
+    def __str__(self) -> str:
+        r = self.resources
+        return f"{self.target.instance.name} on {self.target.arch} ({r.stack} bytes, {r.spill_stores} of them spilled)"
 
 
 def key(target: Target, files: Closure) -> str:

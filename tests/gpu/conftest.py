@@ -1,11 +1,16 @@
-"""GPU tests: the installed wheel on this machine's GPU. ``--record FILE`` writes what was run and measured as JSON."""
+"""GPU tests: the installed wheel on this machine's GPU. ``--record FILE`` writes what was run and measured as JSON.
+
+``--append`` adds to what FILE says of other tests of the same sources: `nox -s gpu_tests` runs most tests at once, and
+those marked ``alone`` after them.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 import json
 import sys
-from collections.abc import Callable, Generator
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +18,20 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # for exact.py
 
-MEASURED = pytest.StashKey[dict[str, float]]()
-OUTCOMES = pytest.StashKey[dict[str, str]]()
+MEASURED = "measured"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("gpu tests")
     group.addoption("--record", type=Path, help="write results and measured errors to this JSON file")
+    group.addoption("--append", action="store_true", help="keep what the file of --record says of other tests")
     group.addoption("--comfyui", type=Path, help="ComfyUI's comfy/ldm/modules/attention.py, to test it as a client")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[MEASURED] = {}
-    config.stash[OUTCOMES] = {}
+    path = config.getoption("--record", None)
+    if path is not None and not hasattr(config, "workerinput"):  # pytest-xdist's workers report to the first process
+        config.pluginmanager.register(Recorder(path, append=config.getoption("--append")))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -41,26 +47,42 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
-    report = yield
-    if report.when == "call" or report.outcome != "passed":
-        item.config.stash[OUTCOMES][item.nodeid.partition("tests/gpu/")[2]] = report.outcome
-    return report
+class Recorder:
+    """Collects the reports of all tests, wherever they ran, and writes the file at the end."""
+
+    def __init__(self, path: Path, *, append: bool) -> None:
+        self.path = path
+        self.before = json.loads(path.read_text("utf-8")) if append and path.is_file() else None
+        self.outcomes: dict[str, str] = {}
+        self.measured: dict[str, float] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call" or report.outcome != "passed":
+            self.outcomes[report.nodeid.partition("tests/gpu/")[2]] = report.outcome
+        properties: list[tuple[str, Any]] = report.user_properties
+        self.measured.update(value for name, value in properties if name == MEASURED)
+
+    def pytest_sessionfinish(self) -> None:
+        counts = Counter(self.outcomes.values())
+        found = {
+            **provenance(),
+            "counts": dict(counts),
+            "not_passed": {name: outcome for name, outcome in self.outcomes.items() if outcome != "passed"},
+            "measured": {name: float(f"{value:.4g}") for name, value in self.measured.items()},
+        }
+        if self.before is not None and self.before["source_digest"] == found["source_digest"]:
+            found["counts"] = dict(counts + Counter(self.before["counts"]))
+            for part in ("not_passed", "measured"):
+                found[part] = {**self.before[part], **found[part]}
+        self.path.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    path = session.config.getoption("--record", None)
-    if path is not None:
-        path.write_text(json.dumps(_results(session.config), indent=1, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def _results(config: pytest.Config) -> dict[str, Any]:
+def provenance() -> dict[str, Any]:
+    """What was tested, where and when."""
     import torch
 
     from sageattention import _machine, _record
 
-    outcomes = list(config.stash[OUTCOMES].values())
     record = _record.read()
     return {
         "taken": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
@@ -69,18 +91,15 @@ def _results(config: pytest.Config) -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "",
         "driver": _machine.probe().driver,
         "torch": torch.__version__,
-        "counts": {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))},
-        "not_passed": {name: outcome for name, outcome in config.stash[OUTCOMES].items() if outcome != "passed"},
-        "measured": {name: float(f"{value:.4g}") for name, value in config.stash[MEASURED].items()},
     }
 
 
 @pytest.fixture
-def measured(pytestconfig: pytest.Config) -> Callable[[str, float], float]:
+def measured(request: pytest.FixtureRequest) -> Callable[[str, float], float]:
     """Keep a number for ``--record``, and hand it back."""
 
     def keep(name: str, value: float) -> float:
-        pytestconfig.stash[MEASURED][name] = value
+        request.node.user_properties.append((MEASURED, (name, value)))
         return value
 
     return keep

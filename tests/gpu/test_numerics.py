@@ -68,6 +68,20 @@ def test_error_is_published_or_less(entry: tuple[str, Callable[..., Any]], kind:
             assert ours <= allowed, (head_dim, causal, ours, theirs, allowed)
 
 
+@pytest.mark.parametrize("kind", exact.DISTRIBUTIONS)
+@pytest.mark.parametrize("name", ["auto", "fp16"])
+def test_error_does_not_grow_with_the_keys(sage: Any, name: str, kind: str, measured: Measure) -> None:
+    function, _ = ENTRIES[name]
+    for head_dim in (64, 128):
+        q, k, v = exact.inputs(kind, heads=(2, 2), tokens=(1024, 16384), head_dim=head_dim, dtype=torch.bfloat16)
+        expected, _ = exact.attention(q, k, v)
+        theirs = exact.error(torch.nn.functional.scaled_dot_product_attention(q, k, v), expected)
+        ours = exact.error(getattr(sage, function)(q, k, v), expected)
+        measured(f"{name} {kind} D{head_dim} 16K keys", ours)
+        half = name == "fp16" or sage.explain(q, k, v).path == "f16"
+        assert ours <= PUBLISHED[kind][half] * 1.15 + theirs, (head_dim, ours, theirs)
+
+
 @pytest.mark.parametrize("kind", ["normal", "k_offset"])
 def test_lse(entry: tuple[str, Callable[..., Any]], kind: str, measured: Measure) -> None:
     name, function = entry

@@ -235,6 +235,7 @@ def test_more_heads_than_a_grid_dimension(ops: Any) -> None:
     assert torch.equal(mean, mean_)
 
 
+@pytest.mark.alone
 def test_over_2_31_elements(ops: Any) -> None:
     shape = (1, 2, 9_000_000, 128)
     k = torch.zeros(shape, device="cuda", dtype=torch.float16)

@@ -118,6 +118,7 @@ def test_fakes_match_for_every_path_and_no_lse(sage: Any) -> None:
             )
 
 
+@pytest.mark.alone
 def test_host_time_of_a_call(sage: Any, measured: Callable[[str, float], float]) -> None:
     """Microseconds the host spends in an eager call, beside torch's own attention; small enough never to wait."""
     q, k, v = exact.inputs(heads=(2, 2), tokens=(64, 64), dtype=torch.bfloat16)

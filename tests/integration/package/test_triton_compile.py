@@ -17,8 +17,6 @@ pytest.importorskip("triton", reason="needs Triton")
 pytestmark = pytest.mark.integration
 
 CAPABILITIES = [80, 89, 90, 100, 120]  # 8.6 has the tiles and the shared memory of 8.9
-# Triton's first release with the ptxas and the code generator for a capability.
-SINCE = {100: (3, 3), 120: (3, 3)}
 POINTERS = {
     "x": "fp16",
     "mean": "fp32",
@@ -87,11 +85,6 @@ def compile_all(capability: int) -> None:
 
 @pytest.mark.parametrize("capability", CAPABILITIES)
 def test_kernels_compile(capability: int, root: Path, tmp_path: Path) -> None:
-    import triton
-
-    release = tuple(map(int, triton.__version__.split("+")[0].split(".")[:2]))
-    if release < SINCE.get(capability, (0, 0)):
-        pytest.skip(f"Triton {triton.__version__} cannot compile for sm_{capability}")
     done = subprocess.run(  # its own process: the interpreter and its compiler cannot share one
         [sys.executable, __file__, str(root), str(capability)],
         capture_output=True,
@@ -100,6 +93,8 @@ def test_kernels_compile(capability: int, root: Path, tmp_path: Path) -> None:
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path), "TRITON_CACHE_DIR": str(tmp_path)},
         check=False,
     )
+    if "RuntimeError: Triton" in done.stderr and "cannot compile for compute capability" in done.stderr:
+        pytest.skip(done.stderr.strip().splitlines()[-1])  # the package's own refusal
     assert done.returncode == 0, done.stderr[-3000:]
 
 

@@ -28,6 +28,9 @@ def instance(source: str = "sage2/k.cu", value: str = "1") -> Instance:
 def test_resources_are_those_of_ptxas() -> None:
     assert Resources.parse(LOG) == Resources(registers=168, stack=64, spill_stores=12, spill_loads=8, shared=512)
     assert Resources.parse("") == Resources(0, 0, 0, 0, 0)
+    assert Resources.parse("ptxas info    : Used 168 registers").in_registers
+    assert not Resources.parse(LOG).in_registers
+    assert not Resources(registers=64, stack=128, spill_stores=0, spill_loads=0, shared=0).in_registers  # an array
 
 
 names = st.from_regex(r"[a-z0-9_]{1,40}\.cubin", fullmatch=True)

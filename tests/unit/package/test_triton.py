@@ -71,6 +71,15 @@ def test_attention(queries: int, keys: int, head_dim: int, causal: bool, mask: s
     assert float((lse - expected_lse)[finite].abs().max()) < 1e-3
 
 
+def test_a_triton_that_cannot_compile_for_the_gpu_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(triton, "__version__", "3.3.0")
+    _triton.tiles.cache_clear()
+    with pytest.raises(RuntimeError, match=r"Triton 3\.3\.0 cannot compile for compute capability 12\.x; 3\.3\.1"):
+        _triton.tiles(12)
+    assert _triton.tiles(10) == _triton.TILES
+    _triton.tiles.cache_clear()
+
+
 def test_empty_inputs_have_defined_results() -> None:
     q, none = rows(2, 5, 64, 0), rows(2, 0, 64, 1)
     out, lse = _triton.attention(q, none, none, None, 0, False, 0.1, False, True, True)
