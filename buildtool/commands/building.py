@@ -74,7 +74,7 @@ def _build(args: argparse.Namespace, console: Console) -> int:
     started = time.monotonic()
     gate = gate_of(shop.project, shop.store, shop.runner, args.level)
     results: list[CellResult] = []
-    contained, bare = _by_builder(plan, matrix, args.builder)
+    contained, bare = cibuildwheel.divide(plan, args.builder, matrix, shop)
     out = args.out.absolute()
     if bare.cells:
         results += native.build(work_of(bare, instances), shop, out, gate, replace=args.replace)
@@ -111,17 +111,6 @@ def _build(args: argparse.Namespace, console: Console) -> int:
             f"again, only these: python -m buildtool build {_reselect(BuildPlan(tuple(r.cell for r in failed)))}"
         )
     return failed[0].exit_code if failed else 0
-
-
-def _by_builder(plan: BuildPlan, matrix: Matrix, builder: str) -> tuple[BuildPlan, BuildPlan]:
-    """The cells for cibuildwheel and those for the native builder; ``auto`` goes by what the platform says."""
-    platforms = matrix.facts.platform
-    contained = [
-        cell
-        for cell in plan.cells
-        if builder == "cibuildwheel" or (builder == "auto" and platforms[cell.combo.platform].container)
-    ]
-    return BuildPlan(tuple(contained)), BuildPlan(tuple(cell for cell in plan.cells if cell not in contained))
 
 
 def _cubins(args: argparse.Namespace, console: Console) -> int:

@@ -74,6 +74,7 @@ def gnu_command(spec: Spec, compiler: str, includes: Sequence[PurePath], lib: Pu
         "-Wl,--no-as-needed",
         *(f"-l{name}" for name in _TORCH_LIBRARIES),
         "-Wl,--as-needed",
+        "-ldl",  # where glibc is older than 2.34, dlopen is not in libc
         "-Wl,--allow-shlib-undefined",
         *foreign,
         "-Wl,--gc-sections",

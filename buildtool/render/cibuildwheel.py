@@ -35,7 +35,7 @@ def render_config(
     matrix: Matrix,
     cell: Cell,
     *,
-    audit: Sequence[str] = (),
+    audit: str = "",
     engine: str = "docker",
     create_args: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
@@ -70,7 +70,8 @@ def render_config(
             "container-engine": container,
             f"manylinux-{facts.machine}-image": image or facts.container,
             "repair-wheel-command": repair_command(cell),
-            "audit-command": " ".join(audit),
+            "audit-requires": [],
+            "audit-command": audit,
         }
     )
     if environment:

@@ -15,7 +15,7 @@ GNU = """
 c++ -std=c++20 -O2 -DNDEBUG -D_GLIBCXX_USE_CXX11_ABI=1 -fPIC -shared -fvisibility=hidden -fvisibility-inlines-hidden
 -ffunction-sections -fdata-sections -Wall -Wextra -Werror -ffile-prefix-map=/t/torch/include=include
 -ffile-prefix-map=/t/cuda=include -I. -Iinclude -isystem /t/torch/include -isystem /t/cuda binding/sageattention.cpp
--o /o/libsageattention.so -L/t/lib -Wl,--no-as-needed -lc10 -lc10_cuda -ltorch_cpu -ltorch -Wl,--as-needed
+-o /o/libsageattention.so -L/t/lib -Wl,--no-as-needed -lc10 -lc10_cuda -ltorch_cpu -ltorch -Wl,--as-needed -ldl
 -Wl,--allow-shlib-undefined -Wl,--gc-sections -Wl,--build-id=none -Wl,-z,relro,-z,now,-z,noexecstack -Wl,-s
 """
 MSVC = r"""

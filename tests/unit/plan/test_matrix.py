@@ -182,7 +182,7 @@ def test_syntax_error_has_its_line() -> None:
             "unknown key",
             "did you mean container?",
         ),
-        ("@sha256:b74a5b6f", "@sha256:", "platform.manylinux_2_28_x86_64.container", "malformed", "@sha256:<64"),
+        ("@sha256:e0adf185", "@sha256:", "platform.manylinux_2_28_x86_64.container", "malformed", "@sha256:<64"),
         (
             "[platform.linux_aarch64]",
             "[platform.manylinux_2_28_aarch64]",
