@@ -94,6 +94,17 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def containers(session: nox.Session) -> None:
+    """Build wheels in containers and compare them with native ones; pulls the image unless BUILDTOOL_IMAGE names one"""
+    install(session, "tests")
+    if "BUILDTOOL_IMAGE" not in os.environ:
+        images = [platform.get("container") for platform in nox.project.load_toml("matrix.toml")["platform"].values()]
+        for image in filter(None, images):
+            session.run(os.environ.get("BUILDTOOL_ENGINE", "docker"), "pull", image, external=True)
+    session.run("python", "-m", "pytest", "tests/integration/containers", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and types, and that generated files are up to date"""
     install(session, "lint")
