@@ -78,6 +78,13 @@ def release(session: nox.Session) -> None:
 
 
 @nox.session
+def rehearse(session: nox.Session) -> None:
+    """Rehearse a release of what is committed, in a clean clone; writes the transcript into docs/releasing.md"""
+    install(session, "buildtool")
+    session.run("python", "docs/rehearse.py", env={"PYTHONPATH": str(ROOT)})
+
+
+@nox.session
 def watch(session: nox.Session) -> None:
     """Look for builds of PyTorch that the matrix does not have"""
     buildtool(session, "watch")
