@@ -24,7 +24,7 @@ from buildtool.make.runner import Processes
 from buildtool.make.schedule import work_of
 from buildtool.make.stage import Package
 from buildtool.make.store import Store, default_root
-from buildtool.make.toolchain import Installed, Toolchains
+from buildtool.make.toolchain import Toolchains
 from buildtool.make.workshop import CellResult, Workshop
 from buildtool.plan.cells import BuildPlan
 from buildtool.plan.faults import nearest
@@ -181,7 +181,7 @@ def _toolchain(args: argparse.Namespace, console: Console) -> None:
         lock, pins = locks.read_lock(cell), cell.pins
         toolchains.nvrtc(pins.nvrtc, lock)
         headers = (pins.torch, pins.runtime_headers, pins.crt_headers)
-        toolchains.torch(headers, lock, cell.combo.python, cell.combo.platform)
+        toolchains.torch(headers, lock, cell.combo.python, cell.combo.platform, cell.torch_index)
         console.info(f"{cell.wheel}: its toolchain is in the cache")
 
 
@@ -239,8 +239,6 @@ def workshop(args: argparse.Namespace, console: Console, matrix: Matrix) -> Work
         provenance=provenance_of(project, packages, runner),
         jobs=getattr(args, "jobs", None) or nvrtc.workers(),
         lineinfo=getattr(args, "lineinfo", False),
-        # PyPI has no CUDA build of torch for Windows: there it is the one installed beside this program.
-        installed=Installed(tuple(map(Path, filter(None, sys.path)))) if sys.platform == "win32" else None,
         say=console.info,
     )
 
