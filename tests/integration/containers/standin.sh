@@ -81,7 +81,8 @@ ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt PIP_CERT=/etc/ssl/certs/ca-
 COPY old /opt/old
 COPY bin /usr/local/bin
 ADD cpython.tar /
-RUN ln -s g++ /usr/local/bin/c++ && ln -s gcc /usr/local/bin/cc \\
+RUN for folder in \$(echo $prefix | awk -F/ '{ for (i = 2; i <= NF; i++) print path = path "/" \$i }'); do chmod a+rx \$folder; done \\
+ && ln -s g++ /usr/local/bin/c++ && ln -s gcc /usr/local/bin/cc \\
  && mkdir -p /opt/python /opt/_internal && ln -s $prefix /opt/python/cp312-cp312 && ln -s $prefix /opt/python/cp39-cp39 \\
  && /opt/python/cp312-cp312/bin/python3 -m ensurepip --upgrade \\
  && /opt/python/cp312-cp312/bin/python3 -m pip install --no-cache-dir build virtualenv \\
