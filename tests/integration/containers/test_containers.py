@@ -29,6 +29,8 @@ from buildtool.render.naming import cell_name
 pytestmark = pytest.mark.integration
 
 PLATFORM = "manylinux_2_28_x86_64"
+_CONTEXTS = 23
+"""The first docker that replaces a base image by a build context."""
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +114,9 @@ def test_the_dockerfile_makes_the_same_cubins_without_our_cache(
     if engine == "docker":
         if subprocess.run(["docker", "buildx", "version"], capture_output=True, check=False).returncode:
             pytest.skip("buildx is not installed")
+        version = run(root, "docker", "version", "--format", "{{.Server.Version}}")
+        if int(version.split(".")[0]) < _CONTEXTS:
+            pytest.skip(f"docker {version.strip()} has no build contexts")
         name = cell_name(cell)
         replaced = [
             "--set",
