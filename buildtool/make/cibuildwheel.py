@@ -118,6 +118,7 @@ def _build_cell(
         config = folder / "cibuildwheel.toml"
         config.write_text(config_text(cell, shop, matrix, engine), "utf-8")
         inputs = {"config": config.read_text(), "project": _tree_digest(project)}
+        source = stage.source_digest(project / "kernels", project / package.folder, package.name)
 
         def write(place: Path) -> Path:
             argv: list[str | Path] = [find_uv(), "tool", "run", "--from", f"cibuildwheel[uv]=={VERSION}", "--python"]
@@ -131,8 +132,9 @@ def _build_cell(
                 raise CompileError(f"cibuildwheel did not build {cell.wheel}:\n{tail}", "see the whole log with -v")
             target = place / cell.wheel
             # The repair step has packed the wheel again in its own way; this makes it ours, members and tags in order.
-            tag = assemble.tag_of(cell)
-            wheel.finish(found[0], target, tag=tag, build_tag=cell.build_tag, added={}, timestamp=wheel.epoch())
+            # The copy in the container knows nothing of the commit it was made from: its provenance is said here.
+            tag, added = assemble.tag_of(cell), shop.provenance(cell, source)
+            wheel.finish(found[0], target, tag=tag, build_tag=cell.build_tag, added=added, timestamp=wheel.epoch())
             return target
 
         return prove_and_publish(cell, digest(inputs), write, shop, out, gate, replace=replace)

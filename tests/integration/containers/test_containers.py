@@ -81,6 +81,14 @@ def cubins(wheel: Path) -> dict[str, str]:
         return {name: hashlib.sha256(archive.read(name)).hexdigest() for name in names}
 
 
+def commit(wheel: Path) -> str | None:
+    """What the bill of materials says of the source."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith(".cdx.json")]
+        properties = json.loads(archive.read(name))["metadata"]["component"]["properties"]
+    return next((row["value"] for row in properties if row["name"] == "buildtool:commit"), None)
+
+
 def proven(wheel: Path) -> None:
     report = json.loads(wheel.with_suffix(".json").read_bytes())
     assert (report["ok"], report["level"]) == (True, "import")
@@ -97,6 +105,7 @@ def test_cibuildwheel_makes_the_wheel_that_the_native_builder_makes(
     proven(contained)
     native = build(root, "native", cell_of(matrix, package, "linux_x86_64"), tmp_path / "native")
     assert cubins(contained) == cubins(native) != {}
+    assert commit(contained) == commit(native)
     assert {name.rpartition("/")[2] for name in cubins(contained)} == {f"{arch}.ar" for arch in cell.archs}
 
 
