@@ -128,10 +128,10 @@ def _build_cell(
             result = shop.runner.run(argv, cwd=project, env=env, timeout=3600)
             found = sorted((folder / "wheelhouse").glob("*.whl"))
             if result.returncode != 0 or len(found) != 1:
-                tail = "\n".join((result.stdout + result.stderr).splitlines()[-30:])
-                raise CompileError(f"cibuildwheel did not build {cell.wheel}:\n{tail}", "see the whole log with -v")
+                # Findings of the verifier and messages of compilers are on different streams.
+                tail = "\n".join(line for text in (result.stdout, result.stderr) for line in text.splitlines()[-25:])
+                raise CompileError(f"cibuildwheel did not build {cell.wheel}:\n{tail}", "run what -v shows by hand")
             target = place / cell.wheel
-            # The repair step has packed the wheel again in its own way; this makes it ours, members and tags in order.
             # The copy in the container knows nothing of the commit it was made from: its provenance is said here.
             tag, added = assemble.tag_of(cell), shop.provenance(cell, source)
             wheel.finish(found[0], target, tag=tag, build_tag=cell.build_tag, added=added, timestamp=wheel.epoch())

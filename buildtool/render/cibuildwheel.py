@@ -24,11 +24,15 @@ def identifier(cell: Cell) -> str:
 
 
 def repair_command(cell: Cell) -> str:
-    """The repair step: the tag that the matrix says, never the one that the image would suggest."""
+    """The repair step: the tag that the matrix says, never the one that the image would suggest.
+
+    What auditwheel has packed in its own way is then packed in ours, so that the audit sees the form that is shipped.
+    """
     if not cell.combo.platform.startswith("manylinux"):
         return ""
     excludes = " ".join(f"--exclude '{pattern}'" for pattern in EXCLUDED_LIBRARIES)
-    return f"auditwheel repair --plat {cell.combo.platform} --only-plat {excludes} -w {{dest_dir}} {{wheel}}"
+    repair = f"auditwheel repair --plat {cell.combo.platform} --only-plat {excludes} -w /tmp/repaired {{wheel}}"
+    return f"{repair} && python -m buildtool.make.wheel /tmp/repaired/{cell.wheel} {{dest_dir}}"
 
 
 def render_config(
