@@ -24,7 +24,7 @@ from buildtool.make.runner import Processes
 from buildtool.make.schedule import work_of
 from buildtool.make.stage import Package
 from buildtool.make.store import Store, default_root
-from buildtool.make.toolchain import Installed, Toolchains
+from buildtool.make.toolchain import Toolchains
 from buildtool.make.workshop import CellResult, Workshop
 from buildtool.plan.cells import BuildPlan
 from buildtool.plan.faults import nearest
@@ -75,7 +75,7 @@ def _build(args: argparse.Namespace, console: Console) -> int:
     started = time.monotonic()
     gate = gate_of(shop.project, shop.store, shop.runner, args.level)
     results: list[CellResult] = []
-    contained, bare = _by_builder(plan, matrix, args.builder)
+    contained, bare = cibuildwheel.divide(plan, args.builder, matrix, shop)
     out = args.out.absolute()
     if bare.cells:
         results += native.build(work_of(bare, instances), shop, out, gate, replace=args.replace)
@@ -112,17 +112,6 @@ def _build(args: argparse.Namespace, console: Console) -> int:
             f"again, only these: python -m buildtool build {_reselect(BuildPlan(tuple(r.cell for r in failed)))}"
         )
     return failed[0].exit_code if failed else 0
-
-
-def _by_builder(plan: BuildPlan, matrix: Matrix, builder: str) -> tuple[BuildPlan, BuildPlan]:
-    """The cells for cibuildwheel and those for the native builder; ``auto`` goes by what the platform says."""
-    platforms = matrix.facts.platform
-    contained = [
-        cell
-        for cell in plan.cells
-        if builder == "cibuildwheel" or (builder == "auto" and platforms[cell.combo.platform].container)
-    ]
-    return BuildPlan(tuple(contained)), BuildPlan(tuple(cell for cell in plan.cells if cell not in contained))
 
 
 def _cubins(args: argparse.Namespace, console: Console) -> int:
@@ -198,7 +187,7 @@ def _toolchain(args: argparse.Namespace, console: Console) -> None:
         lock, pins = locks.read_lock(cell), cell.pins
         toolchains.nvrtc(pins.nvrtc, lock)
         headers = (pins.torch, pins.runtime_headers, pins.crt_headers)
-        toolchains.torch(headers, lock, cell.combo.python, cell.combo.platform)
+        toolchains.torch(headers, lock, cell.combo.python, cell.combo.platform, cell.torch_index)
         console.info(f"{cell.wheel}: its toolchain is in the cache")
 
 
@@ -256,8 +245,6 @@ def workshop(args: argparse.Namespace, console: Console, matrix: Matrix) -> Work
         provenance=provenance_of(project, packages, runner),
         jobs=getattr(args, "jobs", None) or nvrtc.workers(),
         lineinfo=getattr(args, "lineinfo", False),
-        # PyPI has no CUDA build of torch for Windows: there it is the one installed beside this program.
-        installed=Installed(tuple(map(Path, filter(None, sys.path)))) if sys.platform == "win32" else None,
         say=console.info,
     )
 

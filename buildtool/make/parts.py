@@ -13,6 +13,7 @@ from pathlib import Path
 from buildtool.errors import BuildToolError
 from buildtool.make import binding, cubins, nvrtc, stage, toolchain
 from buildtool.make.binding import Spec
+from buildtool.make.compilers import compiler_for
 from buildtool.make.estimate import duration, learn
 from buildtool.make.locks import read_lock
 from buildtool.make.schedule import Kernel, Work
@@ -118,7 +119,7 @@ def _make_bindings(work: Work, shop: Workshop, kernels: Path) -> dict[Spec, Path
 
 
 def _make_binding(spec: Spec, cell: Cell, shop: Workshop, kernels: Path) -> Path:
-    compiler = binding.compiler_for(spec.platform, shop.environ, host.machine())
+    compiler = compiler_for(spec.platform, shop.environ, host.machine(), shop.runner)
     found = binding.cached(spec, kernels=kernels, compiler=compiler, store=shop.store, runner=shop.runner)
     if found is not None:
         shop.ledger.count("bindings from cache")
@@ -145,7 +146,7 @@ def torch_tree(cell: Cell, shop: Workshop) -> TorchTree:
         return TorchTree(root, pins)
     with shop.torch_lock, shop.ledger.stage("torch", shop.runner) as runner:
         toolchains = Toolchains(shop.store, runner, environ=shop.environ)
-        return toolchains.torch(pins, read_lock(cell), cell.combo.python, cell.combo.platform)
+        return toolchains.torch(pins, read_lock(cell), cell.combo.python, cell.combo.platform, cell.torch_index)
 
 
 class _Progress:

@@ -3,7 +3,8 @@
 Two folders serve a cell. ``compiler``: NVRTC of the cell's CUDA version. ``torch``: the torch wheel of the cell's
 release without its NVIDIA dependencies, the pure Python packages it imports, and the CUDA headers that its own headers
 include. The torch wheel is PyPI's also when PyTorch's own index has another CUDA build of the release: headers and
-the ``libc10_cuda`` ABI are the same for all CUDA builds of a release.
+the ``libc10_cuda`` ABI are the same for all CUDA builds of a release. For Windows PyPI has no CUDA build: there it is
+the exact build from PyTorch's index, whose hashes are that index's own.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from buildtool.make.locks import VENDOR, entries, requirement
 from buildtool.make.nvrtc import Library
 from buildtool.make.runner import Runner, base_environment
 from buildtool.make.store import Store, digest
+from buildtool.plan.cells import PYTORCH_INDEX
 
 KIND = "toolchain"
 _RETRY_SECONDS = (2.0, 6.0)
@@ -116,29 +118,43 @@ class Toolchains:
         root = self._installed(locked(lock, [pin]), f"{sys.platform}-{host.machine()}", python=None, platform=None)
         return find_library(root, pin)
 
-    def torch(self, pins: tuple[str, ...], lock: str, python: str, platform: str) -> TorchTree:
-        """Torch (first of ``pins``) and its CUDA headers for a platform and Python, with torch's pure dependencies."""
-        text = locked(lock, pins) + locked_pure(lock)
+    def torch(self, pins: tuple[str, ...], lock: str, python: str, platform: str, channel: str = "pypi") -> TorchTree:
+        """Torch (first of ``pins``) and its CUDA headers for a platform and Python, with torch's pure dependencies.
+
+        ``channel`` is the folder of PyTorch's index with the cell's build; it counts for Windows alone.
+        """
         machine = _UV_PLATFORMS[platform]
-        root = self._installed(text, machine, python=python, platform=machine)
+        apart = f"{pins[0]}+{channel}" if platform.startswith("win") else ""
+        text = locked(lock, pins[1:] if apart else pins) + locked_pure(lock)
+        root = self._installed(text, machine, python=python, platform=machine, apart=apart)
         return TorchTree(root, pins)
 
-    def _installed(self, requirements: str, place: str, *, python: str | None, platform: str | None) -> Path:
-        key = digest({"requirements": requirements, "place": place, "python": python})
+    def _installed(
+        self, requirements: str, place: str, *, python: str | None, platform: str | None, apart: str = ""
+    ) -> Path:
+        """A folder with the hashed requirements, and with what PyTorch's index has ``apart`` from them."""
+        key = digest(
+            {"requirements": requirements, "place": place, "python": python, **({"apart": apart} if apart else {})}
+        )
 
         def fill(folder: Path) -> None:
             while self.free(folder) < _ROOM_BYTES and self.store.drop_oldest(KIND, keep=_KEPT):
                 pass
             self._install(requirements, folder, python, platform)
+            if apart:
+                self._install(apart, folder, python, platform, index=f"{PYTORCH_INDEX}/{apart.rpartition('+')[2]}")
 
         return self.store.fetch(KIND, key, fill, sizes_only=True)[0]
 
-    def _install(self, requirements: str, folder: Path, python: str | None, platform: str | None) -> None:
+    def _install(
+        self, requirements: str, folder: Path, python: str | None, platform: str | None, *, index: str = ""
+    ) -> None:
         uv = self.uv or find_uv()
         listing = folder.parent / "requirements.txt"
         listing.write_text(requirements)
         argv: list[str | Path] = [uv, "pip", "install", "--target", folder, "--python", sys.executable]
-        argv += ["--no-deps", "--require-hashes", "--only-binary", ":all:", "--no-progress", "-r", listing]
+        argv += ["--default-index", index] if index else ["--require-hashes"]
+        argv += ["--no-deps", "--only-binary", ":all:", "--no-progress", "-r", listing]
         if self.free(folder) < _SCARCE_BYTES:
             argv.append("--no-cache")  # else uv keeps a second name of every file, and dropping a tree frees nothing
         if python is not None:

@@ -79,7 +79,9 @@ def provenance_of(project: Path, packages: Mapping[str, Package], runner: Runner
 def _commit(project: Path, paths: tuple[str, ...], runner: Runner) -> str | None:
     """The last commit that changed these paths, or None outside a clone."""
     try:
-        result = runner.run(["git", "log", "-1", "--format=%H", "--", *paths], cwd=project, timeout=60)
+        # In a container the checkout often belongs to somebody else, which git has to be told to accept.
+        git: list[str | Path] = ["git", "-c", f"safe.directory={project}", "log", "-1", "--format=%H", "--", *paths]
+        result = runner.run(git, cwd=project, timeout=60)
     except ToolchainError:
         return None
     return result.stdout.strip() or None if result.returncode == 0 else None

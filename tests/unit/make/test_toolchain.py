@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from subprocess import Popen
+from typing import Any
 
 import pytest
 
@@ -88,6 +89,27 @@ def test_a_toolchain_is_installed_once(tmp_path: Path) -> None:
     assert library.nvrtc.name == "libnvrtc.so.12"
     assert library.builtins.name == "libnvrtc-builtins.so.12.8"
     assert uv.calls == 1
+
+
+def test_windows_takes_the_cuda_build_from_pytorchs_index(tmp_path: Path) -> None:
+    pins, seen = ("torch==2.8.0", PIN), []
+
+    class Recorder(Uv):
+        def run(self, argv: Sequence[str | PathLike[str]], **options: Any) -> Result:
+            words = [str(word) for word in argv]
+            seen.append((words, Path(words[words.index("-r") + 1]).read_text()))
+            return super().run(argv, **options) if "--require-hashes" in words else Result((), 0, "", "", 0, 0)
+
+    toolchains = Toolchains(Store(tmp_path), Recorder(), Path("uv"))
+    for platform in ("win_amd64", "linux_x86_64"):
+        toolchains.torch(pins, LOCK, "3.12", platform, "cu128")
+    (first, hashed), (second, apart), (_, all_hashed) = seen
+    assert "--require-hashes" in first
+    assert "torch==2.8.0" not in hashed
+    assert apart == "torch==2.8.0+cu128"
+    assert second[second.index("--default-index") + 1].endswith("/cu128")
+    assert second[second.index("--python-platform") + 1] == "x86_64-pc-windows-msvc"
+    assert "torch==2.8.0" in all_hashed
 
 
 def test_a_network_that_comes_back_is_waited_for(tmp_path: Path) -> None:

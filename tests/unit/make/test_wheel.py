@@ -9,7 +9,7 @@ import pytest
 from buildtool.errors import BuildToolError, StaleError
 from buildtool.make import outbox
 from buildtool.make.store import file_digest
-from buildtool.make.wheel import DEFAULT_EPOCH, epoch, finish, retag
+from buildtool.make.wheel import DEFAULT_EPOCH, epoch, finish, repack, retag
 
 INFO = "pkg-1.0.dist-info"
 WHEEL = "Wheel-Version: 1.0\nGenerator: hatchling 1.27\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
@@ -54,6 +54,20 @@ def test_retag_replaces_the_tag_and_keeps_the_generator() -> None:
 
 def test_the_same_members_in_another_order_make_the_same_bytes(tmp_path: Path) -> None:
     assert finished(tmp_path, "a.whl").read_bytes() == finished(tmp_path, "b.whl", -1).read_bytes()
+
+
+def test_a_wheel_that_another_tool_packed_comes_out_the_same(tmp_path: Path) -> None:
+    ours = finished(tmp_path, "pkg-1.0-280.128-cp312-cp312-linux_x86_64.whl")
+    with zipfile.ZipFile(ours) as archive:
+        members = [(name, archive.read(name)) for name in archive.namelist()]
+    (tmp_path / "theirs").mkdir()
+    theirs = tmp_path / "theirs" / ours.name
+    with zipfile.ZipFile(theirs, "w") as archive:
+        archive.mkdir("pkg")
+        for name, data in reversed(members):
+            archive.writestr(name, data)
+    (tmp_path / "again").mkdir()
+    assert repack(theirs, tmp_path / "again").read_bytes() == ours.read_bytes()
 
 
 def test_record_lists_every_member_with_its_hash(tmp_path: Path) -> None:
