@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import shutil
@@ -41,11 +42,13 @@ def build(work: Work, shop: Workshop, out: Path, gate: Gate, *, replace: bool = 
             try:
                 library = bindings[work.binding_of[index]]
                 ready, binary = parts_of(cell, work.kernels_of[index], made, library)
-                with shop.ledger.stage("wheel", shop.runner):
-                    composition = compose(cell, ready, binary, shop, kernels, folder / str(index))
-                write = functools.partial(write_wheel, composition, shop)
-                key = composition.fingerprint
-                result = prove_and_publish(cell, key, write, shop, out, gate, replace=replace)
+                with shop.ledger.account(cell.wheel) as ledger:
+                    own = dataclasses.replace(shop, ledger=ledger)
+                    with ledger.stage("wheel", shop.runner):
+                        composition = compose(cell, ready, binary, own, kernels, folder / str(index))
+                    write = functools.partial(write_wheel, composition, own)
+                    key = composition.fingerprint
+                    result = prove_and_publish(cell, key, write, own, out, gate, replace=replace)
             except BuildToolError as error:
                 result = CellResult(cell, "failed", None, error.message, error.hint, error.exit_code)
             shutil.rmtree(folder / str(index), ignore_errors=True)

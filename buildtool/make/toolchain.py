@@ -32,7 +32,7 @@ _NETWORK = re.compile(
 )
 _SCARCE_BYTES = 40e9
 """With less free disk than this, what is installed is not kept in uv's cache as well."""
-_ROOM_BYTES = 8e9
+_ROOM_BYTES = 20e9
 """With less free disk than this, trees that were not used for longest make room for the next one."""
 _KEPT = 3
 """Trees that are never dropped: wheels that are being finished may be using them."""
