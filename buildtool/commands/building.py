@@ -14,6 +14,7 @@ from typing import Any
 from buildtool.commands.files import write_or_check
 from buildtool.commands.planning import matrix_of
 from buildtool.commands.registry import Commands, project_root
+from buildtool.commands.summary import summary_of, write
 from buildtool.console import Console
 from buildtool.errors import BuildToolError, ToolchainError, UsageError
 from buildtool.make import cibuildwheel, locks, native, nvrtc, parts
@@ -43,6 +44,7 @@ def register(commands: Commands) -> None:
     build.add_argument("--out", type=Path, default=Path("dist"), metavar="DIR", help="where wheels go (default: dist)")
     build.add_argument("--builder", choices=("auto", "native", "cibuildwheel"), default="auto", help="how to build")
     build.add_argument("--replace", action="store_true", help="replace a wheel of the same name with other bytes")
+    build.add_argument("--manifest", type=Path, metavar="FILE", help="write the outcome as JSON to this file, too")
     build.add_argument("--dry-run", action="store_true", help="print what would be compiled, and stop")
     _common(build)
     cubins = commands.add("cubins", _cubins, "Compile the kernels of a selection, and nothing else.", selection=True)
@@ -68,7 +70,8 @@ def _build(args: argparse.Namespace, console: Console) -> int:
     plan = _buildable(matrix, args.selection)
     work = work_of(plan, instances)
     shop = workshop(args, console, matrix)
-    console.info(str(estimate(work, shop, args.out.absolute())))
+    expected = estimate(work, shop, args.out.absolute())
+    console.info(str(expected))
     if args.dry_run:
         return 0
     started = time.monotonic()
@@ -81,36 +84,16 @@ def _build(args: argparse.Namespace, console: Console) -> int:
     if contained.cells:
         here = work_of(contained, instances)
         results += cibuildwheel.build(here, shop, matrix, out, gate, replace=args.replace)
-    failed = [result for result in results if result.exit_code]
     spent = {**shop.ledger.to_json(), "wall": round(time.monotonic() - started, 2)}
+    summary = summary_of(matrix, args.selection, args.level, expected, results, spent)
+    if args.manifest:
+        write(summary.to_json(), args.manifest)
     if args.json:
-        rows = [
-            {
-                "wheel": r.cell.wheel,
-                "status": r.status,
-                "path": str(r.wheel) if r.wheel else None,
-                "sha256": r.report.get("sha256"),
-                "problem": r.problem,
-                "hint": r.hint,
-            }
-            for r in results
-        ]
-        console.json({"cells": rows, **spent})
+        console.json(summary.to_json())
     else:
-        console.table(
-            f"{len(results)} wheels in {spent['wall']:.0f} s",
-            ("status", "size", "wheel"),
-            [(r.status, _size(r.wheel), r.cell.wheel) for r in results],
-        )
-        for what, number in spent["counts"].items():
-            console.info(f"{what}: {number}")
-    for result in failed:
-        console.error(f"{result.cell.wheel}: {result.problem}", result.hint)
-    if failed:
-        console.info(
-            f"again, only these: python -m buildtool build {_reselect(BuildPlan(tuple(r.cell for r in failed)))}"
-        )
-    return failed[0].exit_code if failed else 0
+        summary.show(console)
+    summary.explain(console)
+    return summary.failed[0].exit_code if summary.failed else 0
 
 
 def _by_builder(plan: BuildPlan, matrix: Matrix, builder: str) -> tuple[BuildPlan, BuildPlan]:
@@ -254,13 +237,3 @@ def workshop(args: argparse.Namespace, console: Console, matrix: Matrix) -> Work
         installed=Installed(tuple(map(Path, filter(None, sys.path)))) if sys.platform == "win32" else None,
         say=console.info,
     )
-
-
-def _reselect(plan: BuildPlan) -> str:
-    """Words that select these cells again."""
-    axes = ("package", "torch", "cuda", "python", "platform")
-    return " ".join(f"{axis}={','.join(dict.fromkeys(getattr(c.combo, axis) for c in plan.cells))}" for axis in axes)
-
-
-def _size(path: Path | None) -> str:
-    return f"{path.stat().st_size / 1e6:.1f} MB" if path else ""

@@ -64,7 +64,7 @@ def parse(matrix: Matrix, words: Iterable[str]) -> dict[str, list[str]]:
 
 def words_for(matrix: Matrix, combos: Iterable[Combo]) -> tuple[str, ...]:
     """Selections that choose exactly these combos: as few as merging equal rows one axis after the other gives."""
-    blocks = {tuple((getattr(combo, axis),) for axis in AXES) for combo in combos}
+    blocks: set[tuple[tuple[str, ...], ...]] = {tuple((getattr(combo, axis),) for axis in AXES) for combo in combos}
     for place in (AXES.index(axis) for axis in ("python", "cuda", "torch", "platform", "package")):
         groups: dict[tuple[tuple[str, ...], ...], set[str]] = {}
         for block in blocks:
@@ -75,7 +75,7 @@ def words_for(matrix: Matrix, combos: Iterable[Combo]) -> tuple[str, ...]:
             (*rest[:place], tuple(sorted(values, key=order.index)), *rest[place:]) for rest, values in groups.items()
         }
     found = {combo: words for block in blocks for combo, words in _spelled(matrix, block)}
-    return tuple(dict.fromkeys(found[combo] for combo in sort(found)))
+    return tuple(dict.fromkeys(found[combo] for combo in sort(list(found))))
 
 
 def _spelled(matrix: Matrix, block: tuple[tuple[str, ...], ...]) -> list[tuple[Combo, str]]:
