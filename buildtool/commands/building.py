@@ -7,12 +7,12 @@ import platform as host
 import sys
 import tempfile
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from buildtool.commands.files import write_or_check
-from buildtool.commands.planning import matrix_of
+from buildtool.commands.planning import instances_of, matrix_of
 from buildtool.commands.registry import Commands, project_root
 from buildtool.commands.summary import summary_of, write
 from buildtool.console import Console
@@ -29,7 +29,6 @@ from buildtool.make.toolchain import Installed, Toolchains
 from buildtool.make.workshop import CellResult, Workshop
 from buildtool.plan.cells import BuildPlan
 from buildtool.plan.faults import nearest
-from buildtool.plan.instances import Instance, parse_instances
 from buildtool.plan.matrix import Matrix
 from buildtool.plan.planner import make_plan
 from buildtool.plan.selection import on_machine, select
@@ -73,6 +72,8 @@ def _build(args: argparse.Namespace, console: Console) -> int:
     expected = estimate(work, shop, args.out.absolute())
     console.info(str(expected))
     if args.dry_run:
+        if args.json:
+            console.json(asdict(expected))
         return 0
     started = time.monotonic()
     gate = gate_of(shop.project, shop.store, shop.runner, args.level)
@@ -195,15 +196,6 @@ def _lock(args: argparse.Namespace, console: Console) -> None:
             lowest = matrix.torch_facts(cell.combo.torch).pythons[0]
             files[path] = locks.resolve(cell, lowest, find_uv(), runner, Path(scratch))
     write_or_check(project_root(args), files, console, check=False, again="python -m buildtool lock")
-
-
-def instances_of(args: argparse.Namespace) -> tuple[Instance, ...]:
-    """The kernel instances of the project that the command runs in."""
-    path = project_root(args) / "kernels" / "instances.toml"
-    try:
-        return parse_instances(path.read_text("utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}", "run inside a checkout of the project") from error
 
 
 def _buildable(matrix: Matrix, words: list[str]) -> BuildPlan:

@@ -9,9 +9,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from buildtool.commands.building import instances_of, workshop
+from buildtool.commands.building import workshop
 from buildtool.commands.files import write_or_check
-from buildtool.commands.planning import matrix_of
+from buildtool.commands.planning import instances_of, matrix_of
 from buildtool.commands.registry import Commands, project_root
 from buildtool.console import Console
 from buildtool.errors import ToolchainError, VerificationError

@@ -25,7 +25,7 @@ from buildtool.make.nvrtc import Library
 from buildtool.make.runner import Runner, base_environment
 from buildtool.make.store import Store, digest
 
-KIND = "toolchain"
+NVRTC_KIND, TORCH_KIND = "nvrtc", "torch"
 _RETRY_SECONDS = (2.0, 6.0)
 _NETWORK = re.compile(
     r"failed to (fetch|download|lookup)|error sending request|dns error|connection|timed? ?out", re.IGNORECASE
@@ -33,7 +33,7 @@ _NETWORK = re.compile(
 _SCARCE_BYTES = 40e9
 """With less free disk than this, what is installed is not kept in uv's cache as well."""
 _ROOM_BYTES = 20e9
-"""With less free disk than this, trees that were not used for longest make room for the next one."""
+"""With less free disk than this, torch trees that were not used for longest make room for the next one."""
 _KEPT = 3
 """Trees that are never dropped: wheels that are being finished may be using them."""
 _UV_PLATFORMS = {
@@ -113,27 +113,27 @@ class Toolchains:
 
     def nvrtc(self, pin: str, lock: str) -> Library:
         """The NVRTC of this pin, for the machine that runs the build."""
-        root = self._installed(locked(lock, [pin]), f"{sys.platform}-{host.machine()}", python=None, platform=None)
+        text, place = locked(lock, [pin]), f"{sys.platform}-{host.machine()}"
+        key = digest({"requirements": text, "place": place})
+        root, _ = self.store.fetch(NVRTC_KIND, key, lambda folder: self._install(text, folder), sizes_only=True)
         return find_library(root, pin)
 
     def torch(self, pins: tuple[str, ...], lock: str, python: str, platform: str) -> TorchTree:
         """Torch (first of ``pins``) and its CUDA headers for a platform and Python, with torch's pure dependencies."""
-        text = locked(lock, pins) + locked_pure(lock)
-        machine = _UV_PLATFORMS[platform]
-        root = self._installed(text, machine, python=python, platform=machine)
-        return TorchTree(root, pins)
-
-    def _installed(self, requirements: str, place: str, *, python: str | None, platform: str | None) -> Path:
-        key = digest({"requirements": requirements, "place": place, "python": python})
 
         def fill(folder: Path) -> None:
-            while self.free(folder) < _ROOM_BYTES and self.store.drop_oldest(KIND, keep=_KEPT):
+            while self.free(folder) < _ROOM_BYTES and self.store.drop_oldest(TORCH_KIND, keep=_KEPT):
                 pass
-            self._install(requirements, folder, python, platform)
+            self._install(_wanted(pins, lock), folder, python, _UV_PLATFORMS[platform])
 
-        return self.store.fetch(KIND, key, fill, sizes_only=True)[0]
+        root, _ = self.store.fetch(TORCH_KIND, _tree_key(pins, lock, python, platform), fill, sizes_only=True)
+        return TorchTree(root, pins)
 
-    def _install(self, requirements: str, folder: Path, python: str | None, platform: str | None) -> None:
+    def has_torch(self, pins: tuple[str, ...], lock: str, python: str, platform: str) -> bool:
+        """Whether that tree is in the store, without reading it."""
+        return self.store.path(TORCH_KIND, _tree_key(pins, lock, python, platform)).is_dir()
+
+    def _install(self, requirements: str, folder: Path, python: str | None = None, platform: str | None = None) -> None:
         uv = self.uv or find_uv()
         listing = folder.parent / "requirements.txt"
         listing.write_text(requirements)
@@ -164,6 +164,14 @@ class Toolchains:
             f"uv could not install {_names(requirements)}:\n{_tail(result.stderr)}",
             "check that PyPI serves them for this Python and platform; `python -m buildtool lock` renews the lock",
         )
+
+
+def _wanted(pins: tuple[str, ...], lock: str) -> str:
+    return locked(lock, pins) + locked_pure(lock)
+
+
+def _tree_key(pins: tuple[str, ...], lock: str, python: str, platform: str) -> str:
+    return digest({"requirements": _wanted(pins, lock), "place": _UV_PLATFORMS[platform], "python": python})
 
 
 def find_library(root: Path, pin: str) -> Library:

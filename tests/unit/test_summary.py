@@ -19,7 +19,7 @@ from buildtool.plan.matrix import Matrix, load_matrix
 from buildtool.plan.planner import make_plan
 from buildtool.plan.selection import select
 
-EXPECTED = Estimate(3, 0, 10, 0, 1, 1, 1, 60.0, 1e9, 2e9, 2)
+EXPECTED = Estimate(3, 0, 10, 0, 1, 0, 1, 0, 1, 60.0, 1e9, 2e9, 9e9, 2)
 PROVEN: dict[str, Any] = {"level": "import", "sha256": "sha256:0", "size": 7, "findings": []}
 
 
