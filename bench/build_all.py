@@ -3,7 +3,8 @@
 ``python bench/build_all.py --folder DIR [--write bench/results/build_all.json] [SELECTION ...]``. Runs the real builder
 with a build cache and an output folder below DIR, which are kept: after an error, run it again and it goes on. uv
 keeps nothing, so every torch is downloaded in the measured time. Memory is the sum of the resident sets of the builder
-and all programs it runs, read twice a second, so shared pages count more than once.
+and all programs it runs, read twice a second, so shared pages count more than once;
+bytes received are the whole machine's.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ import datetime as dt
 import json
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from importlib.metadata import version
@@ -23,6 +26,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from buildtool.make.stage import snapshot_kernels, source_digest  # noqa: E402 - from this checkout
+
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -58,8 +65,16 @@ def received() -> int:
     return sum(int(numbers.split()[0]) for name, numbers in rows if name.strip() != "lo")
 
 
+def condensed(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The parts of a manifest that are results."""
+    columns = ("wheel", "status", "size", "verified", "import", "problem", "cpu")
+    cells = [[row[column] for column in columns] for row in manifest["cells"]]
+    kept = {key: manifest[key] for key in ("totals", "counts", "stages", "parts")}
+    return {**kept, "columns": columns, "cells": cells}
+
+
 def run(title: str, words: tuple[str, ...], out: Path, env: dict[str, str]) -> dict[str, Any]:
-    """One build with everything that was measured of it; the builder's own JSON is under ``report``."""
+    """One build with everything that was measured of it, and what its manifest says."""
     argv = [sys.executable, "-m", "buildtool", "build", *words, "--out", str(out), "--json"]
     log = out.with_suffix(f".{title.replace(' ', '-')}.log")
     cpu, began, bytes_before = cpu_of_children(), time.monotonic(), received()
@@ -88,13 +103,19 @@ def run(title: str, words: tuple[str, ...], out: Path, env: dict[str, str]) -> d
         "cpu": round(cpu_of_children() - cpu, 1),
         "peak_bytes": peak,
         "received_bytes": received() - bytes_before,
-        "report": json.loads(output),
+        **condensed(json.loads(output)),
     }
-    counts = measured["report"]["counts"]
+    counts = measured["counts"]
     print(
         f"{title:<12} {measured['wall']:8.1f} s {measured['cpu']:8.1f} CPU-s {peak / 1e9:5.2f} GB  {counts}", flush=True
     )
     return measured
+
+
+def spelled(result: dict[str, Any]) -> str:
+    """The result as JSON with a line for each wheel."""
+    text = json.dumps(result, indent=1)
+    return re.sub(r"\[\n\s+(\"[^\]]*?)\n\s+\]", lambda row: "[" + re.sub(r"\n\s+", " ", row[1]) + "]", text) + "\n"
 
 
 def main() -> None:
@@ -115,11 +136,12 @@ def main() -> None:
         "python": ("one Python", (*words, "python=3.12", "torch=2.8"), folder / "dist-python"),
         "arm": ("arm", ("set=aarch64",), folder / "dist-arm"),
     }
-    git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     compiler = subprocess.run(["g++", "-dumpfullversion"], stdout=subprocess.PIPE, text=True, check=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        digest = source_digest(snapshot_kernels(ROOT, Path(scratch)), ROOT, "sageattention")
     result: dict[str, Any] = {
         "taken": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        "commit": git.stdout.strip(),
+        "source_digest": digest,
         "machine": {
             "cores": len(os.sched_getaffinity(0)),
             "memory_bytes": os.sysconf("SC_PHYS_PAGES") * PAGE,
@@ -133,7 +155,7 @@ def main() -> None:
     for name in args.steps.split(","):
         result["steps"].append(run(*steps[name], env))
         if args.write:
-            args.write.write_text(json.dumps(result, indent=1) + "\n")
+            args.write.write_text(spelled(result))
 
 
 if __name__ == "__main__":
