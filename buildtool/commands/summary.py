@@ -18,6 +18,8 @@ from buildtool.plan.matrix import Matrix
 from buildtool.plan.selection import words_for
 
 FORMAT = 1
+_NOT_DONE = ("import.foreign", "import.no-torch", "import.skipped")
+"""Findings that say why nothing was imported."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ def _imported(result: CellResult) -> str:
         return "not done: no wheel"
     if (trial := report.get("trial")) is None:
         return "not done: not asked for"
-    reasons = [f["seen"] for f in report["findings"] if f["code"] in ("import.foreign", "import.skipped")]
+    reasons = [f["seen"] for f in report["findings"] if f["code"] in _NOT_DONE]
     return f"not done: {'; '.join(reasons)}" if reasons else f"Python {trial['python']}, {trial['torch']}"
 
 

@@ -117,6 +117,8 @@ def _symbols(
     cell: Cell, torch: Callable[[], TorchTree], store: Store, console: Console, python: Path | None
 ) -> SymbolIndex | None:
     """The exports of the cell's torch: from the cache, else from that torch itself, else unknown."""
+    if not cell.pypi_twin:
+        return None
     known = known_indexes(cell.combo.platform, symbol_cache(store)).get(cell.combo.torch)
     if known is not None or cell.combo.platform.startswith("win"):
         return known

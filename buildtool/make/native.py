@@ -151,4 +151,5 @@ def prove_and_publish(
 def tool_digest() -> str:
     """Digest of this program: what decides how wheels are put together and judged."""
     root = Path(__file__).parent.parent
-    return digest([(p.relative_to(root).as_posix(), file_digest(p)) for p in sorted(root.rglob("*.py"))])
+    files = (path for part in ("plan", "make", "prove") for path in sorted((root / part).rglob("*.py")))
+    return digest([(path.relative_to(root).as_posix(), file_digest(path)) for path in files])

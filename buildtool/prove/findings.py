@@ -195,6 +195,7 @@ _TABLE: dict[str, Kind] = {
     "import.record": Kind("error", _REBUILD),
     "import.torch": Kind("error", "install the exact torch of the cell"),
     "import.skipped": Kind("error", "make that interpreter or torch available, or verify with --level static"),
+    "import.no-torch": Kind("note", "verify with --full-torch, or with --python where that torch is installed"),
     "import.foreign": Kind(
         "note", "verify with --level import on a machine of that kind, or emulate it (verification.md)"
     ),

@@ -41,9 +41,11 @@ def gate_of(project: Path, store: Store, runner: Runner, level: Depth) -> Gate:
         instances = parse_instances((project / "kernels" / "instances.toml").read_text("utf-8"))
         others = known_indexes(cell.combo.platform, symbol_cache(store))
         # A torch that was met before need not be unpacked for another Python just to read its symbols again.
-        symbols = others.get(cell.combo.torch) or cached_index(
-            cell.combo.torch, cell.combo.platform, torch().lib, symbol_cache(store)
-        )
+        symbols = None
+        if cell.pypi_twin:
+            symbols = others.get(cell.combo.torch) or cached_index(
+                cell.combo.torch, cell.combo.platform, torch().lib, symbol_cache(store)
+            )
         trial = None if level == "static" else EnvironmentTrial(runner, store, torch)
         audit = AuditWheel(runner)
         report = verify_wheel(

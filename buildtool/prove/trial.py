@@ -72,6 +72,10 @@ class EnvironmentTrial:
             skipped = Finding("import.skipped", cell.combo.package, f"CPython {cell.combo.python}", "none here")
             return TrialResult((skipped,), cell.combo.python, "none", done=False)
         full = self.full_torch or gpu
+        if not full and not cell.pypi_twin:
+            wanted = f"torch {cell.combo.torch} for CUDA {cell.combo.cuda}"
+            none = Finding("import.no-torch", cell.combo.package, wanted, "PyPI's build of it has another ABI")
+            return TrialResult((none,), cell.combo.python, "none", done=False)
         with tempfile.TemporaryDirectory(prefix="buildtool-trial-") as scratch:
             folder = Path(scratch)
             environment = self._environment(folder, wheel, cell, uv, python)

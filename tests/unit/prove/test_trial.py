@@ -236,6 +236,15 @@ def test_no_interpreter_is_reported_as_not_done(
     assert [finding.code for finding in outcome.findings] == ["import.skipped"]
 
 
+def test_a_torch_that_pypi_does_not_have_is_a_note(tmp_path: Path, programs: Programs) -> None:
+    check = trial.EnvironmentTrial(programs, Store(tmp_path / "store"), lambda: tree(tmp_path))
+    outcome = check(written(tmp_path), replace(s.cell(), pypi_twin=False), gpu=False)
+    assert [(finding.code, finding.level) for finding in outcome.findings] == [("import.no-torch", "note")]
+    assert (outcome.done, len(programs.calls)) == (False, 1)
+    full = trial.EnvironmentTrial(programs, Store(tmp_path / "store"), lambda: tree(tmp_path), full_torch=True)
+    assert full(written(tmp_path), replace(s.cell(), pypi_twin=False), gpu=False).done
+
+
 def test_a_foreign_platform_is_a_note(tmp_path: Path) -> None:
     check = trial.EnvironmentTrial(Programs({}), Store(tmp_path / "store"), lambda: tree(tmp_path))
     cell = replace(s.cell(), combo=replace(s.cell().combo, platform="win_amd64"))
