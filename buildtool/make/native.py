@@ -26,7 +26,7 @@ from buildtool.plan.cells import Cell
 def build(work: Work, shop: Workshop, out: Path, gate: Gate, *, replace: bool = False) -> tuple[CellResult, ...]:
     """Build, verify and publish every cell of the work. One cell's failure does not stop the others.
 
-    Wheels are finished ``shop.jobs`` at a time, cells of one torch after another. Raises BuildToolError only for what
+    Wheels are finished side by side, cells of one torch after another. Raises BuildToolError only for what
     concerns all cells (the sources, the store, the output folder).
     """
     outbox.sweep(out)
@@ -58,7 +58,8 @@ def build(work: Work, shop: Workshop, out: Path, gate: Gate, *, replace: bool = 
             return result
 
         order = sorted(range(total), key=lambda i: (work.plan.cells[i].pins.torch, work.plan.cells[i].combo.python))
-        pool = ThreadPoolExecutor(max_workers=shop.jobs)
+        # One more than there are jobs: it fetches the next torch while the others verify.
+        pool = ThreadPoolExecutor(max_workers=shop.jobs + 1)
         try:
             results = dict(zip(order, pool.map(finish, order), strict=True))
         except BaseException:

@@ -148,7 +148,7 @@ def torch_tree(cell: Cell, shop: Workshop) -> TorchTree:
     if shop.installed is not None and (root := shop.installed.root_of(pins)) is not None:
         return TorchTree(root, pins)
     with shop.torch_lock, shop.ledger.stage("torch", shop.runner) as runner:
-        toolchains = Toolchains(shop.store, runner, environ=shop.environ)
+        toolchains = Toolchains(shop.store, runner, environ=shop.environ, users=shop.jobs + 1)
         return toolchains.torch(pins, read_lock(cell), cell.combo.python, cell.combo.platform)
 
 

@@ -34,8 +34,6 @@ _SCARCE_BYTES = 40e9
 """With less free disk than this, what is installed is not kept in uv's cache as well."""
 _ROOM_BYTES = 20e9
 """With less free disk than this, torch trees that were not used for longest make room for the next one."""
-_KEPT = 3
-"""Trees that are never dropped: wheels that are being finished may be using them."""
 _UV_PLATFORMS = {
     "linux_x86_64": "x86_64-manylinux_2_28",
     "manylinux_2_28_x86_64": "x86_64-manylinux_2_28",
@@ -110,6 +108,8 @@ class Toolchains:
     environ: Mapping[str, str] | None = None
     free: Callable[[Path], float] = lambda folder: shutil.disk_usage(folder).free
     """Free bytes on the file system of a folder."""
+    users: int = 2
+    """How many wheels may be made side by side: the torch trees used last, one more than these, are never dropped."""
 
     def nvrtc(self, pin: str, lock: str) -> Library:
         """The NVRTC of this pin, for the machine that runs the build."""
@@ -122,7 +122,7 @@ class Toolchains:
         """Torch (first of ``pins``) and its CUDA headers for a platform and Python, with torch's pure dependencies."""
 
         def fill(folder: Path) -> None:
-            while self.free(folder) < _ROOM_BYTES and self.store.drop_oldest(TORCH_KIND, keep=_KEPT):
+            while self.free(folder) < _ROOM_BYTES and self.store.drop_oldest(TORCH_KIND, keep=self.users + 1):
                 pass
             self._install(_wanted(pins, lock), folder, python, _UV_PLATFORMS[platform])
 
