@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn
 
@@ -12,6 +13,7 @@ from buildtool.make.workshop import Verdict
 from buildtool.plan.cells import Cell
 from buildtool.prove import gate
 from buildtool.prove.findings import Finding
+from buildtool.prove.package import families
 from buildtool.prove.verify import Depth, TrialResult
 from tests.unit.prove import synthetic as s
 from tests.unit.prove.test_trial import Programs
@@ -98,6 +100,12 @@ def test_a_kernel_that_dispatch_would_miss_is_noticed(tmp_path: Path, monkeypatc
     verdict = judge(tmp_path, "static")
     assert not verdict.ok
     assert "cubin.dispatch" in "".join(verdict.problems)
+
+
+def test_the_dispatch_table_is_read_by_many_threads_at_once(root: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: families(root, "12.8"), range(200)))
+    assert found == [found[0]] * 200
 
 
 def test_the_symbols_of_a_torch_with_another_abi_are_not_compared(tmp_path: Path) -> None:
