@@ -134,7 +134,7 @@ def main() -> None:
         "again": ("again", words, folder / "dist"),
         # All parts are there, no wheel of this Python is: what adding a Python to the matrix costs.
         "python": ("one Python", (*words, "python=3.12", "torch=2.8"), folder / "dist-python"),
-        "arm": ("arm", ("set=aarch64",), folder / "dist-arm"),
+        "arm": ("arm", ("set=aarch64", "platform=linux_aarch64"), folder / "dist-arm"),
     }
     compiler = subprocess.run(["g++", "-dumpfullversion"], stdout=subprocess.PIPE, text=True, check=True)
     with tempfile.TemporaryDirectory() as scratch:

@@ -1,7 +1,7 @@
 """Draws CPU seconds against wheels from bench/results/build_all.json, beside what building each wheel anew would cost.
 
 ``python bench/plot_build_cost.py`` writes bench/results/build_all.svg. A part is charged to the first wheel, in the
-order of the matrix, that needs it; what belongs to no part (NVRTC, the tool itself) to the first wheel of all. The
+order of the matrix, that needs it; what belongs to no part (NVRTC, the tool itself) to all wheels evenly. The
 comparison is a line of 1905 CPU seconds a wheel: SageAttention 2.2.0 built with nvcc 13.0 for compute capability 9.0
 alone, measured on the same kind of machine. The scale of the seconds is logarithmic: on a plain one the lower line
 would lie on the axis.
@@ -43,8 +43,8 @@ def costs(step: dict[str, Any], cells: Sequence[Cell]) -> list[float]:
     rows = [sum(left.pop(part, 0.0) for part in parts_of(cell)) for cell in cells]
     if left:
         sys.exit(f"parts of no wheel: {', '.join(left)}")
-    rows[0] += step["cpu"] - sum(rows)
-    return rows
+    rest = (step["cpu"] - sum(rows)) / len(rows)
+    return [row + rest for row in rows]
 
 
 def draw(added: Sequence[float]) -> str:

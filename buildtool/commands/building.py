@@ -76,7 +76,7 @@ def _build(args: argparse.Namespace, console: Console) -> int:
             console.json(asdict(expected))
         return 0
     started = time.monotonic()
-    gate = gate_of(shop.project, shop.store, shop.runner, args.level)
+    gate = gate_of(shop.project, shop.store, args.level)
     results: list[CellResult] = []
     contained, bare = _by_builder(plan, matrix, args.builder)
     out = args.out.absolute()

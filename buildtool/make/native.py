@@ -134,8 +134,8 @@ def prove_and_publish(
     with outbox.staging(out) as place:
         with shop.ledger.stage("wheel", shop.runner):
             wheel = write(place)
-        with shop.ledger.stage("verify", shop.runner):
-            verdict = gate(wheel, cell, lambda: torch_tree(cell, shop))
+        with shop.ledger.stage("verify", shop.runner) as runner:
+            verdict = gate(wheel, cell, lambda: torch_tree(cell, shop), runner)
         if not verdict.ok:
             problems = "\n".join(verdict.problems)
             raise VerificationError(

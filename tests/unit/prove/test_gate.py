@@ -57,7 +57,7 @@ def judge(folder: Path, level: Depth, wheel: s.Wheel | None = None, *, twin: boo
     (gate.symbol_cache(store) / "torch-2.8.0-linux_x86_64-0.sym").write_bytes(s.symbols().encode())
     path = folder / s.cell().wheel
     path.write_bytes((wheel or s.wheel()).build())
-    return gate.gate_of(folder, store, Programs({}), level)(path, s.cell(pypi_twin=twin), refuse)
+    return gate.gate_of(folder, store, level)(path, s.cell(pypi_twin=twin), refuse, Programs({}))
 
 
 def test_a_good_wheel_passes(tmp_path: Path) -> None:
