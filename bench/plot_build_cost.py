@@ -26,7 +26,7 @@ from buildtool.plan.planner import cell_of_wheel  # noqa: E402
 
 RESULTS = ROOT / "bench" / "results"
 ANEW = 1905.0
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 400, 64, 24, 40, 48
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 400, 76, 24, 40, 48
 LOWEST, HIGHEST = 100.0, 1e6
 
 

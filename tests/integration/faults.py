@@ -14,7 +14,7 @@ import signal
 import sys
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from subprocess import Popen
@@ -176,6 +176,8 @@ class Site:
     """One project, its cache and its output folder, all below ``root``."""
 
     root: Path
+    injected: list[str] = field(default_factory=list)
+    """Every fault that was made to happen here."""
 
     @property
     def dist(self) -> Path:
