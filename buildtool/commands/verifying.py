@@ -9,9 +9,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from buildtool.commands.building import instances_of, workshop
+from buildtool.commands.building import workshop
 from buildtool.commands.files import write_or_check
-from buildtool.commands.planning import matrix_of
+from buildtool.commands.planning import instances_of, matrix_of
 from buildtool.commands.registry import Commands, project_root
 from buildtool.console import Console
 from buildtool.errors import ToolchainError, VerificationError
@@ -117,6 +117,8 @@ def _symbols(
     cell: Cell, torch: Callable[[], TorchTree], store: Store, console: Console, python: Path | None
 ) -> SymbolIndex | None:
     """The exports of the cell's torch: from the cache, else from that torch itself, else unknown."""
+    if not cell.pypi_twin:
+        return None
     known = known_indexes(cell.combo.platform, symbol_cache(store)).get(cell.combo.torch)
     if known is not None or cell.combo.platform.startswith("win"):
         return known

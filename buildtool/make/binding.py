@@ -35,6 +35,8 @@ class Spec:
     cxx_standard: int
     cxx11_abi: bool
     header_pins: tuple[str, ...]
+    twin: bool = True
+    """Whether the torch that it is linked against has the ABI of the torch that it is for."""
 
     @property
     def library(self) -> str:
@@ -45,8 +47,7 @@ class Spec:
 
 def gnu_command(spec: Spec, compiler: str, includes: Sequence[PurePath], lib: PurePath, output: PurePath) -> list[str]:
     """The g++ command line, to be run in ``kernels/``: compile and link in one step."""
-    # A build of torch whose std::string ABI is not that of PyPI's wheel has other symbols than the library linked here.
-    foreign = ["-Wl,--unresolved-symbols=ignore-all"] if spec.torch.startswith("2.6.") and spec.cxx11_abi else []
+    foreign = [] if spec.twin else ["-Wl,--unresolved-symbols=ignore-all"]
     return [
         compiler,
         f"-std=c++{spec.cxx_standard}",

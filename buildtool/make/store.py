@@ -136,7 +136,14 @@ class Store:
 
     def drop_oldest(self, kind: str, keep: int) -> bool:
         """Remove the entry of a kind that was not used for longest, unless only ``keep`` are left; whether it did."""
-        entries = sorted(self.root.glob(f"{kind}/*/*"), key=lambda path: (path / _SEAL).stat().st_mtime)
+
+        def used(path: Path) -> float:
+            try:
+                return (path / _SEAL).stat().st_mtime
+            except FileNotFoundError:  # another build removes it just now
+                return 0.0
+
+        entries = sorted(self.root.glob(f"{kind}/*/*"), key=used)
         if len(entries) <= keep:
             return False
         self._discard(entries[0])

@@ -156,15 +156,19 @@ def test_compilers_see_a_clean_environment() -> None:
 
 
 def test_trees_make_room_for_each_other_when_the_disk_is_nearly_full(tmp_path: Path) -> None:
-    store, lock = Store(tmp_path), LOCK
-    for number in range(5):
-        lock += f"nvidia-x=={number} \\\n    --hash=sha256:{number}\n"
+    store = Store(tmp_path)
+    short = Toolchains(store, Uv(), Path("uv"), free=lambda _: 5e9)
+    short.nvrtc(PIN, LOCK)
     for number in range(5):
         uv = Uv()
         toolchains = Toolchains(store, uv, Path("uv"), free=lambda _: 5e9)
-        toolchains.nvrtc(f"nvidia-x=={number}", lock)
+        assert not toolchains.has_torch((PIN,), LOCK, f"3.{number}", "linux_x86_64")
+        toolchains.torch((PIN,), LOCK, f"3.{number}", "linux_x86_64")
         assert "--no-cache" in uv.last
-    assert len(list(store.root.glob("toolchain/*/*"))) == 4
+    there = [short.has_torch((PIN,), LOCK, f"3.{number}", "linux_x86_64") for number in range(5)]
+    assert there == [False, True, True, True, True]
+    assert len(list(store.root.glob("nvrtc/*/*"))) == 1  # kernels may be compiling with it
     uv = Uv()
-    Toolchains(store, uv, Path("uv"), free=lambda _: 1e12).nvrtc("nvidia-x==0", lock)
+    Toolchains(store, uv, Path("uv"), free=lambda _: 1e12).torch((PIN,), LOCK, "3.0", "linux_x86_64")
     assert (uv.calls, "--no-cache" in uv.last) == (1, False)
+    assert len(list(store.root.glob("torch/*/*"))) == 5
