@@ -150,8 +150,8 @@ def attention(
         wide = q.shape[3] <= 128 and attn_mask is None  # noqa: PLR2004 - else a warp holds 16 rows, and sums are FP32
         q8 = quantize_q(q, family.warp_rows if wide else 16, qk_quant_gran)
         k8 = quantize_k(k, block, qk_quant_gran, mean)
-        # P is stored times the largest e4m3 number, half of that where wgmma sums in FP16; less the headroom for a lagging
-        # maximum.
+        # P is stored times the largest e4m3 number, half of that where wgmma sums in FP16; less the headroom of a
+        # maximum that lags behind.
         p_max = 0.0 if not v_max else 224.0 if path == "f8_sm90" and v_max < P_MAX else P_MAX
         headroom = HEADROOM if path == "f8_sm90" else 0.0
         p_max /= 2.0**headroom

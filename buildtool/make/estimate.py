@@ -14,6 +14,7 @@ from pathlib import Path
 from buildtool.errors import ToolchainError
 from buildtool.make import binding, cubins, outbox
 from buildtool.make.binding import Spec
+from buildtool.make.compilers import compiler_for
 from buildtool.make.locks import read_lock
 from buildtool.make.schedule import Work
 from buildtool.make.store import Store
@@ -113,7 +114,7 @@ def _is_there(wheel: Path) -> bool:
 
 def _has_binding(spec: Spec, shop: Workshop) -> bool:
     try:
-        compiler = binding.compiler_for(spec.platform, shop.environ, host.machine())
+        compiler = compiler_for(spec.platform, shop.environ, host.machine(), shop.runner)
         key = binding.cache_key(spec, shop.project / "kernels", compiler, shop.runner)
     except ToolchainError:  # said when it is needed
         return False

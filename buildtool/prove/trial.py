@@ -24,7 +24,7 @@ from packaging.version import Version
 
 from buildtool.errors import ToolchainError
 from buildtool.make import standins
-from buildtool.make.binding import compiler_for
+from buildtool.make.compilers import compiler_for
 from buildtool.make.interpreters import find_python, find_uv, running
 from buildtool.make.runner import Result, Runner, TimedOutError, base_environment
 from buildtool.make.store import Store, digest
@@ -133,7 +133,8 @@ class EnvironmentTrial:
         present = sorted({path.name for folder in tree.cuda_libraries for path in folder.glob("*.so*")})
         key = digest({"torch": folder_key(tree.lib), "present": present, "machine": machine, "format": 1})
 
-        link = functools.partial(self._link, compiler_for(cell.combo.platform, os.environ, host.machine()))
+        compiler = compiler_for(cell.combo.platform, os.environ, host.machine(), self.runner)
+        link = functools.partial(self._link, compiler.program)
 
         def fill(folder: Path) -> None:
             standins.build(tree.lib, present, folder, link, machine)

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath, PureWindowsPath
 
-import pytest
-
 from buildtool.make.binding import Spec, gnu_command, msvc_command
 from buildtool.make.schedule import work_of
 from buildtool.plan.cells import BuildPlan, Cell
