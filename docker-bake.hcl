@@ -188,11 +188,6 @@ group "set-all" {
     "sageattention-2140_132-cp312-linux_x86_64",
     "sageattention-2140_132-cp313-linux_x86_64",
     "sageattention-2140_132-cp314-linux_x86_64",
-    "sageattention-2150_132-cp311-linux_x86_64",
-    "sageattention-2150_132-cp312-linux_x86_64",
-    "sageattention-2150_132-cp313-linux_x86_64",
-    "sageattention-2150_132-cp314-linux_x86_64",
-    "sageattention-2150_132-cp315-linux_x86_64",
   ]
 }
 
