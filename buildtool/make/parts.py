@@ -30,13 +30,13 @@ def make_parts(
     work: Work, shop: Workshop, kernels: Path
 ) -> tuple[dict[Kernel, cubins.Cubin | BuildToolError], dict[Spec, Path | BuildToolError]]:
     """Every cubin and every binding of the work; downloads and the host compiler run beside NVRTC."""
-    try:
-        with ThreadPoolExecutor(max_workers=1) as side:
-            pending = side.submit(_make_bindings, work, shop, kernels)
+    with ThreadPoolExecutor(max_workers=1) as side:
+        pending = side.submit(_make_bindings, work, shop, kernels)
+        try:
             return _make_cubins(work, shop, kernels), pending.result()
-    except BaseException:
-        shop.runner.terminate()
-        raise
+        except BaseException:
+            shop.runner.terminate()  # in here, because leaving the pool waits for what still runs
+            raise
 
 
 def make_cubins(work: Work, shop: Workshop) -> dict[Kernel, cubins.Cubin | BuildToolError]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shlex
 import signal
@@ -10,8 +11,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -84,6 +85,7 @@ class Processes:
         self._live: set[subprocess.Popen[Any]] = set()
         self._lock = threading.Lock()
         self._closed = False
+        atexit.register(self.terminate)
 
     def run(
         self,
@@ -139,7 +141,7 @@ class Processes:
         self, words: list[str], cwd: Path | None, env: Mapping[str, str] | None, **streams: int | IO[bytes] | None
     ) -> subprocess.Popen[Any]:
         self._echo(f"$ {shlex.join(words)}")
-        with self._lock:
+        with _uninterrupted(), self._lock:
             if self._closed:
                 raise KeyboardInterrupt
             try:
@@ -161,6 +163,23 @@ class Processes:
     def _forget(self, process: subprocess.Popen[Any]) -> None:
         with self._lock:
             self._live.discard(process)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back for a moment: a program that is just being started must not be forgotten."""
+    signs = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    held: list[int] = []
+    before = [sign for sign in signs if signal.getsignal(sign) is signal.default_int_handler]
+    for sign in before:
+        signal.signal(sign, lambda number, _: held.append(number))
+    try:
+        yield
+    finally:
+        for sign in before:
+            signal.signal(sign, signal.default_int_handler)
+    if held:
+        raise KeyboardInterrupt
 
 
 def _wait(process: subprocess.Popen[Any], deadline: float) -> float:

@@ -5,6 +5,7 @@ Source of the layout: ar(5); the GNU variant keeps long names in a member ``//``
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from buildtool.prove.reader import MalformedError, piece
@@ -71,7 +72,7 @@ def _number(field: bytes, at: int, what: str, base: int = 10) -> int:
 
 
 def _name(raw: str, long_names: bytes, at: int) -> str:
-    if raw.startswith("/") and raw[1:].isdigit():
+    if re.fullmatch(r"/[0-9]+", raw):
         start = int(raw[1:])
         end = long_names.find(b"/\n", start)
         if start >= len(long_names) or end < 0:

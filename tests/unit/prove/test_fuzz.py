@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -68,6 +69,13 @@ def test_a_parser_says_malformed_or_succeeds(kind: str, data: st.DataObject) -> 
 def test_a_parser_survives_junk(kind: str, junk: bytes) -> None:
     with suppress(MalformedError):
         SEEDS[kind][0](junk)
+
+
+def test_a_long_name_has_plain_digits() -> None:
+    archive = SEEDS["ar"][1][0]
+    (place,) = re.findall(rb"/0 {14}", archive)
+    odd = archive.replace(place, "/³".encode("latin-1") + b" " * 14)  # digits to str.isdigit, but not to int
+    assert [member.name for member in read_ar(odd)][-1] == "/³"
 
 
 @FUZZ
