@@ -50,9 +50,19 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _parsed(top: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments; selection words may stand before, between and behind options, which argparse alone refuses."""
+    args, rest = top.parse_known_args(argv)
+    if unknown := [word for word in rest if word.startswith("-") or "=" not in word or not hasattr(args, "selection")]:
+        top.error(f"unrecognized arguments: {' '.join(unknown)}")
+    if rest:
+        args.selection = [*args.selection, *rest]
+    return args
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    args = parser().parse_args(argv)
+    args = _parsed(parser(), argv)
     console = Console(verbosity=-1 if args.quiet else args.verbose)
     try:
         return args.run(args, console) or 0

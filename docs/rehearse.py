@@ -25,9 +25,9 @@ STEPS: tuple[tuple[str, ...], ...] = (
     ("python", "-m", "buildtool", "verify", "--level", "import", "dist/*.whl"),
     ("python", "-m", "buildtool", "release", "check", *SELECTION),
     ("python", "-m", "buildtool", "release", "notes", *SELECTION),
-    ("python", "-m", "buildtool", "release", "tag", "--push", *SELECTION),
+    ("python", "-m", "buildtool", "release", "tag", *SELECTION, "--push"),
     ("git", "ls-remote", "--tags", "--refs", "origin"),
-    ("python", "-m", "buildtool", "release", "publish", "--dry-run", *SELECTION),
+    ("python", "-m", "buildtool", "release", "publish", *SELECTION, "--dry-run"),
     ("git", "status", "--short"),
 )
 

@@ -60,6 +60,20 @@ def test_verbosity_stands_on_either_side(
     assert seen == [verbosity]
 
 
+@pytest.mark.parametrize("argv", [["torch=2.8", "-v", "cuda=12.8"], ["-v", "torch=2.8", "cuda=12.8"]])
+def test_a_selection_stands_anywhere(monkeypatch: pytest.MonkeyPatch, argv: list[str]) -> None:
+    seen: list[list[str]] = []
+    assert run_cli(monkeypatch, lambda args, _: seen.append(args.selection), *argv) == 0
+    assert seen == [["torch=2.8", "cuda=12.8"]]
+
+
+@pytest.mark.parametrize("argv", [["--torch=2.8"], ["torch=2.8", "-v", "cuda"]])
+def test_other_words_are_refused(monkeypatch: pytest.MonkeyPatch, argv: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run_cli(monkeypatch, lambda *_: None, *argv)
+    assert caught.value.code == 2
+
+
 def test_help_documents_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.main(["--help"])
