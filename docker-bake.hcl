@@ -191,6 +191,21 @@ group "set-all" {
   ]
 }
 
+group "set-next" {
+  targets = [
+    "sageattention-2150_132-cp311-linux_x86_64",
+    "sageattention-2150_132-cp312-linux_x86_64",
+    "sageattention-2150_132-cp313-linux_x86_64",
+    "sageattention-2150_132-cp314-linux_x86_64",
+    "sageattention-2150_132-cp315-linux_x86_64",
+    "sageattn3-2150_132-cp311-linux_x86_64",
+    "sageattn3-2150_132-cp312-linux_x86_64",
+    "sageattn3-2150_132-cp313-linux_x86_64",
+    "sageattn3-2150_132-cp314-linux_x86_64",
+    "sageattn3-2150_132-cp315-linux_x86_64",
+  ]
+}
+
 group "set-manylinux" {
   targets = [
     "sageattention-270_128-cp312-manylinux_2_28_x86_64",
@@ -279,6 +294,11 @@ group "set-fp4-all" {
     "sageattn3-2140_132-cp312-linux_x86_64",
     "sageattn3-2140_132-cp313-linux_x86_64",
     "sageattn3-2140_132-cp314-linux_x86_64",
+    "sageattn3-2150_132-cp311-linux_x86_64",
+    "sageattn3-2150_132-cp312-linux_x86_64",
+    "sageattn3-2150_132-cp313-linux_x86_64",
+    "sageattn3-2150_132-cp314-linux_x86_64",
+    "sageattn3-2150_132-cp315-linux_x86_64",
   ]
 }
 
@@ -717,6 +737,11 @@ group "cuda-13_2" {
     "sageattention-2140_132-cp312-linux_x86_64",
     "sageattention-2140_132-cp313-linux_x86_64",
     "sageattention-2140_132-cp314-linux_x86_64",
+    "sageattention-2150_132-cp311-linux_x86_64",
+    "sageattention-2150_132-cp312-linux_x86_64",
+    "sageattention-2150_132-cp313-linux_x86_64",
+    "sageattention-2150_132-cp314-linux_x86_64",
+    "sageattention-2150_132-cp315-linux_x86_64",
     "sageattn3-2120_132-cp310-linux_x86_64",
     "sageattn3-2120_132-cp311-linux_x86_64",
     "sageattn3-2120_132-cp312-linux_x86_64",
@@ -732,6 +757,11 @@ group "cuda-13_2" {
     "sageattn3-2140_132-cp312-linux_x86_64",
     "sageattn3-2140_132-cp313-linux_x86_64",
     "sageattn3-2140_132-cp314-linux_x86_64",
+    "sageattn3-2150_132-cp311-linux_x86_64",
+    "sageattn3-2150_132-cp312-linux_x86_64",
+    "sageattn3-2150_132-cp313-linux_x86_64",
+    "sageattn3-2150_132-cp314-linux_x86_64",
+    "sageattn3-2150_132-cp315-linux_x86_64",
   ]
 }
 
@@ -792,6 +822,21 @@ group "torch-2_14" {
     "sageattn3-2140_132-cp312-linux_x86_64",
     "sageattn3-2140_132-cp313-linux_x86_64",
     "sageattn3-2140_132-cp314-linux_x86_64",
+  ]
+}
+
+group "torch-2_15" {
+  targets = [
+    "sageattention-2150_132-cp311-linux_x86_64",
+    "sageattention-2150_132-cp312-linux_x86_64",
+    "sageattention-2150_132-cp313-linux_x86_64",
+    "sageattention-2150_132-cp314-linux_x86_64",
+    "sageattention-2150_132-cp315-linux_x86_64",
+    "sageattn3-2150_132-cp311-linux_x86_64",
+    "sageattn3-2150_132-cp312-linux_x86_64",
+    "sageattn3-2150_132-cp313-linux_x86_64",
+    "sageattn3-2150_132-cp314-linux_x86_64",
+    "sageattn3-2150_132-cp315-linux_x86_64",
   ]
 }
 
@@ -970,6 +1015,11 @@ target "cell" {
       { name = "sageattention-2140_132-cp312-linux_x86_64", package = "sageattention", torch = "2.14.0", cuda = "13.2", python = "3.12", platform = "linux_x86_64" },
       { name = "sageattention-2140_132-cp313-linux_x86_64", package = "sageattention", torch = "2.14.0", cuda = "13.2", python = "3.13", platform = "linux_x86_64" },
       { name = "sageattention-2140_132-cp314-linux_x86_64", package = "sageattention", torch = "2.14.0", cuda = "13.2", python = "3.14", platform = "linux_x86_64" },
+      { name = "sageattention-2150_132-cp311-linux_x86_64", package = "sageattention", torch = "2.15.0", cuda = "13.2", python = "3.11", platform = "linux_x86_64" },
+      { name = "sageattention-2150_132-cp312-linux_x86_64", package = "sageattention", torch = "2.15.0", cuda = "13.2", python = "3.12", platform = "linux_x86_64" },
+      { name = "sageattention-2150_132-cp313-linux_x86_64", package = "sageattention", torch = "2.15.0", cuda = "13.2", python = "3.13", platform = "linux_x86_64" },
+      { name = "sageattention-2150_132-cp314-linux_x86_64", package = "sageattention", torch = "2.15.0", cuda = "13.2", python = "3.14", platform = "linux_x86_64" },
+      { name = "sageattention-2150_132-cp315-linux_x86_64", package = "sageattention", torch = "2.15.0", cuda = "13.2", python = "3.15", platform = "linux_x86_64" },
       { name = "sageattn3-270_128-cp39-linux_x86_64", package = "sageattn3", torch = "2.7.0", cuda = "12.8", python = "3.9", platform = "linux_x86_64" },
       { name = "sageattn3-270_128-cp310-linux_x86_64", package = "sageattn3", torch = "2.7.0", cuda = "12.8", python = "3.10", platform = "linux_x86_64" },
       { name = "sageattn3-270_128-cp311-linux_x86_64", package = "sageattn3", torch = "2.7.0", cuda = "12.8", python = "3.11", platform = "linux_x86_64" },
@@ -1047,7 +1097,12 @@ target "cell" {
       { name = "sageattn3-2140_132-cp311-linux_x86_64", package = "sageattn3", torch = "2.14.0", cuda = "13.2", python = "3.11", platform = "linux_x86_64" },
       { name = "sageattn3-2140_132-cp312-linux_x86_64", package = "sageattn3", torch = "2.14.0", cuda = "13.2", python = "3.12", platform = "linux_x86_64" },
       { name = "sageattn3-2140_132-cp313-linux_x86_64", package = "sageattn3", torch = "2.14.0", cuda = "13.2", python = "3.13", platform = "linux_x86_64" },
-      { name = "sageattn3-2140_132-cp314-linux_x86_64", package = "sageattn3", torch = "2.14.0", cuda = "13.2", python = "3.14", platform = "linux_x86_64" }
+      { name = "sageattn3-2140_132-cp314-linux_x86_64", package = "sageattn3", torch = "2.14.0", cuda = "13.2", python = "3.14", platform = "linux_x86_64" },
+      { name = "sageattn3-2150_132-cp311-linux_x86_64", package = "sageattn3", torch = "2.15.0", cuda = "13.2", python = "3.11", platform = "linux_x86_64" },
+      { name = "sageattn3-2150_132-cp312-linux_x86_64", package = "sageattn3", torch = "2.15.0", cuda = "13.2", python = "3.12", platform = "linux_x86_64" },
+      { name = "sageattn3-2150_132-cp313-linux_x86_64", package = "sageattn3", torch = "2.15.0", cuda = "13.2", python = "3.13", platform = "linux_x86_64" },
+      { name = "sageattn3-2150_132-cp314-linux_x86_64", package = "sageattn3", torch = "2.15.0", cuda = "13.2", python = "3.14", platform = "linux_x86_64" },
+      { name = "sageattn3-2150_132-cp315-linux_x86_64", package = "sageattn3", torch = "2.15.0", cuda = "13.2", python = "3.15", platform = "linux_x86_64" }
     ]
   }
 }
@@ -1204,6 +1259,11 @@ target "test-cell" {
       { name = "sageattention-2140_132-cp312-linux_x86_64", package = "sageattention", torch = "2.14.0", cuda = "13.2", python = "3.12", platform = "linux_x86_64" },
       { name = "sageattention-2140_132-cp313-linux_x86_64", package = "sageattention", torch = "2.14.0", cuda = "13.2", python = "3.13", platform = "linux_x86_64" },
       { name = "sageattention-2140_132-cp314-linux_x86_64", package = "sageattention", torch = "2.14.0", cuda = "13.2", python = "3.14", platform = "linux_x86_64" },
+      { name = "sageattention-2150_132-cp311-linux_x86_64", package = "sageattention", torch = "2.15.0", cuda = "13.2", python = "3.11", platform = "linux_x86_64" },
+      { name = "sageattention-2150_132-cp312-linux_x86_64", package = "sageattention", torch = "2.15.0", cuda = "13.2", python = "3.12", platform = "linux_x86_64" },
+      { name = "sageattention-2150_132-cp313-linux_x86_64", package = "sageattention", torch = "2.15.0", cuda = "13.2", python = "3.13", platform = "linux_x86_64" },
+      { name = "sageattention-2150_132-cp314-linux_x86_64", package = "sageattention", torch = "2.15.0", cuda = "13.2", python = "3.14", platform = "linux_x86_64" },
+      { name = "sageattention-2150_132-cp315-linux_x86_64", package = "sageattention", torch = "2.15.0", cuda = "13.2", python = "3.15", platform = "linux_x86_64" },
       { name = "sageattn3-270_128-cp39-linux_x86_64", package = "sageattn3", torch = "2.7.0", cuda = "12.8", python = "3.9", platform = "linux_x86_64" },
       { name = "sageattn3-270_128-cp310-linux_x86_64", package = "sageattn3", torch = "2.7.0", cuda = "12.8", python = "3.10", platform = "linux_x86_64" },
       { name = "sageattn3-270_128-cp311-linux_x86_64", package = "sageattn3", torch = "2.7.0", cuda = "12.8", python = "3.11", platform = "linux_x86_64" },
@@ -1281,7 +1341,12 @@ target "test-cell" {
       { name = "sageattn3-2140_132-cp311-linux_x86_64", package = "sageattn3", torch = "2.14.0", cuda = "13.2", python = "3.11", platform = "linux_x86_64" },
       { name = "sageattn3-2140_132-cp312-linux_x86_64", package = "sageattn3", torch = "2.14.0", cuda = "13.2", python = "3.12", platform = "linux_x86_64" },
       { name = "sageattn3-2140_132-cp313-linux_x86_64", package = "sageattn3", torch = "2.14.0", cuda = "13.2", python = "3.13", platform = "linux_x86_64" },
-      { name = "sageattn3-2140_132-cp314-linux_x86_64", package = "sageattn3", torch = "2.14.0", cuda = "13.2", python = "3.14", platform = "linux_x86_64" }
+      { name = "sageattn3-2140_132-cp314-linux_x86_64", package = "sageattn3", torch = "2.14.0", cuda = "13.2", python = "3.14", platform = "linux_x86_64" },
+      { name = "sageattn3-2150_132-cp311-linux_x86_64", package = "sageattn3", torch = "2.15.0", cuda = "13.2", python = "3.11", platform = "linux_x86_64" },
+      { name = "sageattn3-2150_132-cp312-linux_x86_64", package = "sageattn3", torch = "2.15.0", cuda = "13.2", python = "3.12", platform = "linux_x86_64" },
+      { name = "sageattn3-2150_132-cp313-linux_x86_64", package = "sageattn3", torch = "2.15.0", cuda = "13.2", python = "3.13", platform = "linux_x86_64" },
+      { name = "sageattn3-2150_132-cp314-linux_x86_64", package = "sageattn3", torch = "2.15.0", cuda = "13.2", python = "3.14", platform = "linux_x86_64" },
+      { name = "sageattn3-2150_132-cp315-linux_x86_64", package = "sageattn3", torch = "2.15.0", cuda = "13.2", python = "3.15", platform = "linux_x86_64" }
     ]
   }
 }

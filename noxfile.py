@@ -83,6 +83,13 @@ def release(session: nox.Session) -> None:
 
 
 @nox.session
+def rehearse(session: nox.Session) -> None:
+    """Rehearse a release of what is committed, in a clean clone; writes the transcript into docs/releasing.md"""
+    install(session, "buildtool")
+    session.run("python", "docs/rehearse.py", env={"PYTHONPATH": str(ROOT)})
+
+
+@nox.session
 def watch(session: nox.Session) -> None:
     """Look for builds of PyTorch that the matrix does not have"""
     buildtool(session, "watch")
@@ -103,6 +110,17 @@ def versions(session: nox.Session) -> None:
     """Test the Triton kernels with the Triton of every PyTorch in the matrix: TESTS_WITH=torch nox -s versions"""
     install(session, "tests", more=os.environ.get("TESTS_WITH", "").split())
     session.run("python", "-m", "pytest", "-m", "versions", *session.posargs)
+
+
+@nox.session
+def containers(session: nox.Session) -> None:
+    """Build wheels in containers and compare them with native ones; pulls the image unless BUILDTOOL_IMAGE names one"""
+    install(session, "tests")
+    if "BUILDTOOL_IMAGE" not in os.environ:
+        images = [platform.get("container") for platform in nox.project.load_toml("matrix.toml")["platform"].values()]
+        for image in filter(None, images):
+            session.run(os.environ.get("BUILDTOOL_ENGINE", "docker"), "pull", image, external=True)
+    session.run("python", "-m", "pytest", "tests/integration/containers", *session.posargs)
 
 
 @nox.session

@@ -65,6 +65,7 @@ MODELS = [
     Shape("CogVideoX", 2, 30, 30, 17776, 64, causal=False),
     Shape("Wan2.1", 1, 40, 40, 32760, 128, causal=False),
     Shape("Llama prefill", 1, 32, 8, 8192, 128, causal=True),
+    Shape("Hunyuan", 1, 24, 24, 118806, 128, causal=False),
 ]
 
 

@@ -109,7 +109,7 @@ PATHS: Dict[str, Path] = {
         128,
         128,
         16,
-        {"fp32+fp16": 2.25, "fp32+fp32": 448.0},
+        {"fp32+fp16": 1.125, "fp32+fp32": 448.0},
         "INT8 QK, FP8 PV (wgmma)",
     ),
 }

@@ -20,8 +20,10 @@ def load() -> _record.Record:
         raise ImportError(f"sageattention: {error}; reinstall the wheel") from None
     try:
         import torch  # noqa: PLC0415 - the record is read first, so that a missing torch gets its sentence too
-    except ImportError as error:
+    except (ImportError, OSError) as error:
         sentence = _record.misfit(record, None, None, _machine.Machine())
+        if record is not None and getattr(error, "name", None) != "torch":
+            sentence = f"this is {record.title}, and the PyTorch here does not import; reinstall that first"
         raise ImportError(f"sageattention: {sentence} ({error})") from None
     sentence = _record.misfit(record, torch.__version__, torch.version.cuda, _machine.probe())
     if sentence is not None or record is None:

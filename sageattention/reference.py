@@ -18,6 +18,8 @@ from sageattention import _dispatch
 
 LOG2_E = 1.4426950408889634
 P_MAX = 448.0
+HEADROOM = 3.0
+"""Powers of two by which the wgmma kernels let the maximum that P is relative to lag behind the row's maximum."""
 SAMPLES = 128
 """Tokens that a mean is taken from."""
 V_ORDER = (0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15)
@@ -139,7 +141,7 @@ def attention(
     if smooth_k:
         mean = k.mean(2, dtype=torch.float32) if path == "triton" else sampled_mean(k)
     if path == "triton":
-        block, p_max = 64, 0.0
+        block, p_max, headroom = 64, 0.0, 0.0
         q8, k8 = quantize_block(q, 128 if q.shape[3] <= 128 else 64), quantize_block(k, block, mean)  # noqa: PLR2004
         values, v_scale = v, None
     else:
@@ -148,8 +150,11 @@ def attention(
         wide = q.shape[3] <= 128 and attn_mask is None  # noqa: PLR2004 - else a warp holds 16 rows, and sums are FP32
         q8 = quantize_q(q, family.warp_rows if wide else 16, qk_quant_gran)
         k8 = quantize_k(k, block, qk_quant_gran, mean)
-        # P is stored times the largest e4m3 number; half of that where wgmma sums a block of 128 keys in FP16.
+        # P is stored times the largest e4m3 number, half of that where wgmma sums in FP16; less the headroom of a
+        # maximum that lags behind.
         p_max = 0.0 if not v_max else 224.0 if path == "f8_sm90" and v_max < P_MAX else P_MAX
+        headroom = HEADROOM if path == "f8_sm90" else 0.0
+        p_max /= 2.0**headroom
         quantized = quantize_v(v, v_max, v_mean) if v_max else None
         v_scale = None if quantized is None else quantized.scale
         if path == "f16" and not wide:
@@ -165,7 +170,7 @@ def attention(
     if path == "f8_sm90":
         blocks.reverse()  # from the last keys to the first
     out, lse = _softmax(
-        q8, k8, _repeat(values, repeat), attn_mask, is_causal, scale, blocks, p_max, pv_accum_dtype, repeat
+        q8, k8, _repeat(values, repeat), attn_mask, is_causal, scale, blocks, p_max, headroom, pv_accum_dtype, repeat
     )
     if v_scale is not None:
         out = out * _repeat(v_scale, repeat)
@@ -189,6 +194,7 @@ def _softmax(
     scale: float,
     blocks: List[slice],
     p_max: float,
+    headroom: float,
     accumulator: str,
     repeat: int,
 ) -> Tuple[Tensor, Tensor]:
@@ -212,7 +218,8 @@ def _softmax(
             logits = logits.masked_fill(~full[..., part], -math.inf)
         if is_causal:
             logits = logits.masked_fill(column > row, -math.inf)
-        higher = torch.maximum(highest, logits.amax(-1, keepdim=True))
+        reached = logits.amax(-1, keepdim=True)
+        higher = torch.where(reached > highest + headroom, reached, highest)
         floor = torch.where(higher == -math.inf, torch.zeros_like(higher), higher)
         weights, decay = torch.exp2(logits - floor), torch.exp2(highest - floor)
         total = total * decay + weights.sum(-1, keepdim=True)

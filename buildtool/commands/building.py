@@ -7,13 +7,14 @@ import platform as host
 import sys
 import tempfile
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from buildtool.commands.files import write_or_check
-from buildtool.commands.planning import matrix_of
+from buildtool.commands.planning import instances_of, matrix_of
 from buildtool.commands.registry import Commands, project_root
+from buildtool.commands.summary import summary_of, write
 from buildtool.console import Console
 from buildtool.errors import BuildToolError, CompileError, ToolchainError, UsageError
 from buildtool.make import cibuildwheel, locks, native, nvrtc, parts
@@ -24,11 +25,10 @@ from buildtool.make.runner import Processes
 from buildtool.make.schedule import work_of
 from buildtool.make.stage import Package
 from buildtool.make.store import Store, default_root
-from buildtool.make.toolchain import Installed, Toolchains
+from buildtool.make.toolchain import Toolchains
 from buildtool.make.workshop import CellResult, Workshop
 from buildtool.plan.cells import BuildPlan
 from buildtool.plan.faults import nearest
-from buildtool.plan.instances import Instance, parse_instances
 from buildtool.plan.matrix import Matrix
 from buildtool.plan.planner import make_plan
 from buildtool.plan.selection import on_machine, select
@@ -43,6 +43,7 @@ def register(commands: Commands) -> None:
     build.add_argument("--out", type=Path, default=Path("dist"), metavar="DIR", help="where wheels go (default: dist)")
     build.add_argument("--builder", choices=("auto", "native", "cibuildwheel"), default="auto", help="how to build")
     build.add_argument("--replace", action="store_true", help="replace a wheel of the same name with other bytes")
+    build.add_argument("--manifest", type=Path, metavar="FILE", help="write the outcome as JSON to this file, too")
     build.add_argument("--dry-run", action="store_true", help="print what would be compiled, and stop")
     _common(build)
     cubins = commands.add("cubins", _cubins, "Compile the kernels of a selection, and nothing else.", selection=True)
@@ -69,60 +70,32 @@ def _build(args: argparse.Namespace, console: Console) -> int:
     plan = _buildable(matrix, args.selection)
     work = work_of(plan, instances)
     shop = workshop(args, console, matrix)
-    console.info(str(estimate(work, shop, args.out.absolute())))
+    expected = estimate(work, shop, args.out.absolute())
+    console.info(str(expected))
     if args.dry_run:
+        if args.json:
+            console.json(asdict(expected))
         return 0
     started = time.monotonic()
-    gate = gate_of(shop.project, shop.store, shop.runner, args.level)
+    gate = gate_of(shop.project, shop.store, args.level)
     results: list[CellResult] = []
-    contained, bare = _by_builder(plan, matrix, args.builder)
+    contained, bare = cibuildwheel.divide(plan, args.builder, matrix, shop)
     out = args.out.absolute()
     if bare.cells:
         results += native.build(work_of(bare, instances), shop, out, gate, replace=args.replace)
     if contained.cells:
         here = work_of(contained, instances)
         results += cibuildwheel.build(here, shop, matrix, out, gate, replace=args.replace)
-    failed = [result for result in results if result.exit_code]
     spent = {**shop.ledger.to_json(), "wall": round(time.monotonic() - started, 2)}
+    summary = summary_of(matrix, args.selection, args.level, expected, results, spent)
+    if args.manifest:
+        write(summary.to_json(), args.manifest)
     if args.json:
-        rows = [
-            {
-                "wheel": r.cell.wheel,
-                "status": r.status,
-                "path": str(r.wheel) if r.wheel else None,
-                "sha256": r.report.get("sha256"),
-                "problem": r.problem,
-                "hint": r.hint,
-            }
-            for r in results
-        ]
-        console.json({"cells": rows, **spent})
+        console.json(summary.to_json())
     else:
-        console.table(
-            f"{len(results)} wheels in {spent['wall']:.0f} s",
-            ("status", "size", "wheel"),
-            [(r.status, _size(r.wheel), r.cell.wheel) for r in results],
-        )
-        for what, number in spent["counts"].items():
-            console.info(f"{what}: {number}")
-    for result in failed:
-        console.error(f"{result.cell.wheel}: {result.problem}", result.hint)
-    if failed:
-        console.info(
-            f"again, only these: python -m buildtool build {_reselect(BuildPlan(tuple(r.cell for r in failed)))}"
-        )
-    return failed[0].exit_code if failed else 0
-
-
-def _by_builder(plan: BuildPlan, matrix: Matrix, builder: str) -> tuple[BuildPlan, BuildPlan]:
-    """The cells for cibuildwheel and those for the native builder; ``auto`` goes by what the platform says."""
-    platforms = matrix.facts.platform
-    contained = [
-        cell
-        for cell in plan.cells
-        if builder == "cibuildwheel" or (builder == "auto" and platforms[cell.combo.platform].container)
-    ]
-    return BuildPlan(tuple(contained)), BuildPlan(tuple(cell for cell in plan.cells if cell not in contained))
+        summary.show(console)
+    summary.explain(console)
+    return summary.failed[0].exit_code if summary.failed else 0
 
 
 def _cubins(args: argparse.Namespace, console: Console) -> int:
@@ -198,7 +171,7 @@ def _toolchain(args: argparse.Namespace, console: Console) -> None:
         lock, pins = locks.read_lock(cell), cell.pins
         toolchains.nvrtc(pins.nvrtc, lock)
         headers = (pins.torch, pins.runtime_headers, pins.crt_headers)
-        toolchains.torch(headers, lock, cell.combo.python, cell.combo.platform)
+        toolchains.torch(headers, lock, cell.combo.python, cell.combo.platform, cell.torch_index)
         console.info(f"{cell.wheel}: its toolchain is in the cache")
 
 
@@ -218,15 +191,6 @@ def _lock(args: argparse.Namespace, console: Console) -> None:
             lowest = matrix.torch_facts(cell.combo.torch).pythons[0]
             files[path] = locks.resolve(cell, lowest, find_uv(), runner, Path(scratch))
     write_or_check(project_root(args), files, console, check=False, again="python -m buildtool lock")
-
-
-def instances_of(args: argparse.Namespace) -> tuple[Instance, ...]:
-    """The kernel instances of the project that the command runs in."""
-    path = project_root(args) / "kernels" / "instances.toml"
-    try:
-        return parse_instances(path.read_text("utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}", "run inside a checkout of the project") from error
 
 
 def _buildable(matrix: Matrix, words: list[str]) -> BuildPlan:
@@ -256,17 +220,5 @@ def workshop(args: argparse.Namespace, console: Console, matrix: Matrix) -> Work
         provenance=provenance_of(project, packages, runner),
         jobs=getattr(args, "jobs", None) or nvrtc.workers(),
         lineinfo=getattr(args, "lineinfo", False),
-        # PyPI has no CUDA build of torch for Windows: there it is the one installed beside this program.
-        installed=Installed(tuple(map(Path, filter(None, sys.path)))) if sys.platform == "win32" else None,
         say=console.info,
     )
-
-
-def _reselect(plan: BuildPlan) -> str:
-    """Words that select these cells again."""
-    axes = ("package", "torch", "cuda", "python", "platform")
-    return " ".join(f"{axis}={','.join(dict.fromkeys(getattr(c.combo, axis) for c in plan.cells))}" for axis in axes)
-
-
-def _size(path: Path | None) -> str:
-    return f"{path.stat().st_size / 1e6:.1f} MB" if path else ""

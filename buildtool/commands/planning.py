@@ -11,13 +11,17 @@ from typing import Any
 from buildtool.commands.files import write_or_check
 from buildtool.commands.registry import Commands, project_root
 from buildtool.console import Console
-from buildtool.errors import UsageError
+from buildtool.errors import PublishError, UsageError
+from buildtool.make.estimate import known
+from buildtool.make.store import Store, default_root
 from buildtool.plan.cells import BuildPlan, Cell
+from buildtool.plan.instances import Instance, parse_instances
 from buildtool.plan.matrix import Matrix, load_matrix
 from buildtool.plan.model import MatrixFile
 from buildtool.plan.pins import rewrite_pins
 from buildtool.plan.planner import make_plan
 from buildtool.plan.selection import select
+from buildtool.publish.budget import budget
 
 SCHEMA = Path("docs/matrix.schema.json")
 
@@ -26,6 +30,8 @@ def register(commands: Commands) -> None:
     """Add the commands of this module."""
     plan = commands.add("plan", _plan, "Show the cells of a selection.", selection=True)
     plan.add_argument("--json", action="store_true", help="every fact of every cell as JSON")
+    plan.add_argument("--budget", action="store_true", help="compare what it needs with GitHub's limits instead")
+    plan.add_argument("--out", type=Path, default=Path("dist"), metavar="DIR", help="wheels whose size is known (dist)")
     pins = commands.add("pins", _pins, "Write the exact pins of one cell into the pyproject files.", selection=True)
     pins.add_argument("--check", action="store_true", help="change nothing; fail if a file differs")
     schema = commands.add("schema", _schema, "Write the JSON Schema of matrix.toml.")
@@ -35,6 +41,15 @@ def register(commands: Commands) -> None:
 def matrix_of(args: argparse.Namespace) -> Matrix:
     """The matrix of the project that the command runs in."""
     return load_matrix(project_root(args) / "matrix.toml")
+
+
+def instances_of(args: argparse.Namespace) -> tuple[Instance, ...]:
+    """The kernel instances of the project that the command runs in."""
+    path = project_root(args) / "kernels" / "instances.toml"
+    try:
+        return parse_instances(path.read_text("utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", "run inside a checkout of the project") from error
 
 
 def plan_of(args: argparse.Namespace) -> BuildPlan:
@@ -55,11 +70,13 @@ def schema_text() -> str:
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
-def _plan(args: argparse.Namespace, console: Console) -> None:
+def _plan(args: argparse.Namespace, console: Console) -> int:
     plan = plan_of(args)
+    if args.budget:
+        return _budget(plan, args, console)
     if args.json:
         console.json({"cells": [cell_json(cell) for cell in plan.cells]})
-        return
+        return 0
     columns = ("package", "torch", "cuda", "python", "platform", "archs", "wheel")
     rows = []
     for cell in plan.cells:
@@ -68,6 +85,23 @@ def _plan(args: argparse.Namespace, console: Console) -> None:
         archs = " ".join(arch.removeprefix("sm_") for arch in cell.archs)
         rows.append((combo.package, combo.torch, cuda, combo.python, combo.platform, archs, cell.wheel))
     console.table(f"{len(plan.cells)} cells", columns, rows)
+    return 0
+
+
+def _budget(plan: BuildPlan, args: argparse.Namespace, console: Console) -> int:
+    """Each limit of GitHub with what the plan needs of it. Times are those that compiling took on this machine."""
+    instances = instances_of(args)
+    sizes = {path.name: path.stat().st_size for path in args.out.glob("*.whl")}
+    needs = budget(plan.cells, instances, known(Store(default_root())), sizes)
+    if args.json:
+        console.json([{**asdict(need), "fits": need.fits} for need in needs])
+    else:
+        rows = [(need.what, need.text, "fits" if need.fits else "does not fit") for need in needs]
+        console.table(f"{len(plan.cells)} wheels on GitHub", ("what", "needed, of what there is", ""), rows)
+    over = [need for need in needs if not need.fits]
+    for need in over:
+        console.error(f"{need.what}: {need.text}", need.remedy)
+    return PublishError.exit_code if over else 0
 
 
 def _pins(args: argparse.Namespace, console: Console) -> None:

@@ -9,13 +9,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from buildtool.commands.building import instances_of, workshop
+from buildtool.commands.building import workshop
 from buildtool.commands.files import write_or_check
-from buildtool.commands.planning import matrix_of
+from buildtool.commands.planning import instances_of, matrix_of
 from buildtool.commands.registry import Commands, project_root
 from buildtool.console import Console
 from buildtool.errors import ToolchainError, VerificationError
 from buildtool.make import native
+from buildtool.make.outbox import renew
 from buildtool.make.parts import torch_tree
 from buildtool.make.runner import Processes
 from buildtool.make.schedule import work_of
@@ -31,7 +32,7 @@ from buildtool.prove.findings import catalogue_markdown
 from buildtool.prove.gate import families_of, symbol_cache
 from buildtool.prove.rebuild import compare
 from buildtool.prove.symbols import SymbolIndex, cached_index, known_indexes
-from buildtool.prove.trial import EnvironmentTrial, library_folder
+from buildtool.prove.trial import EnvironmentTrial, library_folder, own_interpreter
 from buildtool.prove.verify import DEPTHS, Report, verify_wheel
 
 
@@ -47,10 +48,14 @@ def register(commands: Commands) -> None:
     )
     verify.add_argument("--full-torch", action="store_true", help="import with all of torch's NVIDIA libraries (3 GB)")
     verify.add_argument(
-        "--python", type=Path, metavar="PROGRAM", help="import with this Python and the torch that it has"
+        "--python",
+        type=Path,
+        metavar="PROGRAM",
+        help="import with this Python and the torch that it has (for gpu: by default this one, if its torch fits)",
     )
     verify.add_argument("--rebuild", action="store_true", help="build again with empty caches and compare the bytes")
     verify.add_argument("--strict", action="store_true", help="let warnings fail, too")
+    verify.add_argument("--write", action="store_true", help="write each report beside its wheel, for `index`")
     verify.add_argument("--json", action="store_true", help="the reports as JSON")
     findings = commands.add("findings", _findings, "Write the list of everything that verify can find.")
     findings.add_argument("--check", action="store_true", help="change nothing; fail if the file differs")
@@ -64,6 +69,9 @@ def _findings(args: argparse.Namespace, console: Console) -> None:
 def _verify(args: argparse.Namespace, console: Console) -> int:
     matrix, instances, store = matrix_of(args), instances_of(args), Store(default_root())
     reports = [_one(wheel, args, console, matrix, instances, store) for wheel in args.wheels]
+    if args.write:
+        for wheel, report in zip(args.wheels, reports, strict=True):
+            console.detail(f"written: {renew(wheel, report.to_json())}")
     if args.json:
         console.json([report.to_json() for report in reports])
     else:
@@ -85,17 +93,16 @@ def _one(
     cell = cell_of_wheel(matrix, wheel.name)
     shop = workshop(args, console, matrix)
     torch = partial(torch_tree, cell, shop)
+    python = args.python or (own_interpreter(cell) if args.level == "gpu" and not args.full_torch else None)
     report = verify_wheel(
         wheel,
         cell,
         instances,
         args.level,
-        symbols=_symbols(cell, torch, store, console, args.python),
+        symbols=_symbols(cell, torch, store, console, python),
         others=known_indexes(cell.combo.platform, symbol_cache(store)),
         families=families_of(shop.project, cell),
-        trial=EnvironmentTrial(
-            Processes(console.detail), store, torch, full_torch=args.full_torch, interpreter=args.python
-        ),
+        trial=EnvironmentTrial(Processes(console.detail), store, torch, full_torch=args.full_torch, interpreter=python),
         audit=AuditWheel(Processes(console.detail)),
     )
     if args.rebuild:
@@ -110,6 +117,8 @@ def _symbols(
     cell: Cell, torch: Callable[[], TorchTree], store: Store, console: Console, python: Path | None
 ) -> SymbolIndex | None:
     """The exports of the cell's torch: from the cache, else from that torch itself, else unknown."""
+    if not cell.pypi_twin:
+        return None
     known = known_indexes(cell.combo.platform, symbol_cache(store)).get(cell.combo.torch)
     if known is not None or cell.combo.platform.startswith("win"):
         return known
@@ -134,6 +143,13 @@ def _build_again(cell: Cell, shop: Workshop, instances: tuple[Instance, ...], fo
 def _show(report: Report, console: Console) -> None:
     how = f", {report.trial.torch}" if report.trial else ""
     console.result(f"{'ok' if report.ok else 'NOT OK'}  {report.wheel}  ({report.level}{how})")
+    gpu = report.trial.details.get("gpu", {}) if report.trial else {}
+    if cases := gpu.get("cases"):
+        worst = max(case["error"] for case in cases)
+        console.result(
+            f"  {gpu['device']}, driver {gpu['driver'] or 'unknown'}: {len(cases)} cases, relative error at most "
+            f"{worst:.4f} (allowed {gpu['bound']})"
+        )
     for finding in report.findings:
         (console.detail if finding.level == "note" else console.result)(f"  {finding}")
     for row in report.resources:

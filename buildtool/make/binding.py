@@ -7,14 +7,13 @@ time. It carries no paths of the building machine and no symbols beyond what loa
 from __future__ import annotations
 
 import re
-import shutil
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from buildtool.errors import CompileError, ToolchainError
-from buildtool.make.runner import Runner, base_environment
+from buildtool.errors import CompileError
+from buildtool.make.compilers import Compiler
+from buildtool.make.runner import Runner
 from buildtool.make.sources import closure
 from buildtool.make.store import Store, digest
 from buildtool.make.toolchain import TorchTree
@@ -22,7 +21,6 @@ from buildtool.make.toolchain import TorchTree
 KIND = "binding"
 INCLUDE_FOLDERS = (".", "include")
 _TORCH_LIBRARIES = ("c10", "c10_cuda", "torch_cpu", "torch")
-_CROSS = {"aarch64": "aarch64-linux-gnu-g++"}
 _RECIPE = 1
 
 
@@ -37,6 +35,8 @@ class Spec:
     cxx_standard: int
     cxx11_abi: bool
     header_pins: tuple[str, ...]
+    twin: bool = True
+    """Whether the torch that it is linked against has the ABI of the torch that it is for."""
 
     @property
     def library(self) -> str:
@@ -47,8 +47,7 @@ class Spec:
 
 def gnu_command(spec: Spec, compiler: str, includes: Sequence[PurePath], lib: PurePath, output: PurePath) -> list[str]:
     """The g++ command line, to be run in ``kernels/``: compile and link in one step."""
-    # A build of torch whose std::string ABI is not that of PyPI's wheel has other symbols than the library linked here.
-    foreign = ["-Wl,--unresolved-symbols=ignore-all"] if spec.torch.startswith("2.6.") and spec.cxx11_abi else []
+    foreign = [] if spec.twin else ["-Wl,--unresolved-symbols=ignore-all"]
     return [
         compiler,
         f"-std=c++{spec.cxx_standard}",
@@ -74,6 +73,7 @@ def gnu_command(spec: Spec, compiler: str, includes: Sequence[PurePath], lib: Pu
         "-Wl,--no-as-needed",
         *(f"-l{name}" for name in _TORCH_LIBRARIES),
         "-Wl,--as-needed",
+        "-ldl",  # where glibc is older than 2.34, dlopen is not in libc
         "-Wl,--allow-shlib-undefined",
         *foreign,
         "-Wl,--gc-sections",
@@ -83,10 +83,10 @@ def gnu_command(spec: Spec, compiler: str, includes: Sequence[PurePath], lib: Pu
     ]
 
 
-def msvc_command(spec: Spec, includes: Sequence[PurePath], lib: PurePath, output: PurePath) -> list[str]:
+def msvc_command(spec: Spec, compiler: str, includes: Sequence[PurePath], lib: PurePath, output: PurePath) -> list[str]:
     """The cl.exe command line, to be run in ``kernels/``: deterministic (``/Brepro``), without paths (``/pathmap``)."""
     return [
-        "cl.exe",
+        compiler,
         "/nologo",
         f"/std:c++{spec.cxx_standard}",
         "/O2",
@@ -120,76 +120,48 @@ def msvc_command(spec: Spec, includes: Sequence[PurePath], lib: PurePath, output
 def command_for(spec: Spec, compiler: str, includes: Sequence[PurePath], lib: PurePath, output: PurePath) -> list[str]:
     """The command line of the compiler that the platform has."""
     if spec.platform.startswith("win"):
-        return msvc_command(spec, includes, lib, output)
+        return msvc_command(spec, compiler, includes, lib, output)
     return gnu_command(spec, compiler, includes, lib, output)
 
 
-def compiler_for(platform: str, environ: Mapping[str, str], machine: str) -> str:
-    """The C++ compiler of a platform: ``$CXX``, g++, the cross g++ for another machine, or cl.exe on Windows."""
-    if platform.startswith("win") and sys.platform == "win32":
-        return "cl.exe"
-    target = platform.removeprefix("manylinux_2_28_").removeprefix("linux_")
-    if target == machine:
-        return environ.get("CXX") or "g++"
-    if target in _CROSS:
-        return environ.get(f"CXX_{target.upper()}") or _CROSS[target]
-    raise ToolchainError(
-        f"{platform} wheels cannot be built on this machine ({sys.platform} {machine})",
-        "run the build there, or choose platform=linux_x86_64",
-    )
-
-
-def make(spec: Spec, *, kernels: Path, tree: TorchTree, compiler: str, store: Store, runner: Runner) -> Path:
+def make(spec: Spec, *, kernels: Path, tree: TorchTree, compiler: Compiler, store: Store, runner: Runner) -> Path:
     """Compile the binding and keep it; returns the library in the store."""
     key = cache_key(spec, kernels, compiler, runner)
 
     def fill(folder: Path) -> None:
-        command = command_for(spec, compiler, tree.include_folders, tree.lib, folder / spec.library)
-        result = runner.run(command, cwd=kernels, env=base_environment(), timeout=1800)
+        command = command_for(spec, compiler.program, tree.include_folders, tree.lib, folder / spec.library)
+        result = runner.run(command, cwd=kernels, env=compiler.env, timeout=1800)
         for name in (".obj", ".lib", ".exp"):  # what cl.exe leaves beside the library
             (folder / spec.library).with_suffix(name).unlink(missing_ok=True)
         if result.returncode != 0:
             raise CompileError(
                 f"kernels/{spec.source} does not compile against torch {spec.torch} for {spec.platform}:\n"
                 f"{_messages(result.stderr)}",
-                f"correct it, or see the whole command with -v; the compiler is {shutil.which(compiler) or compiler}",
+                f"correct it, or see the whole command with -v; the compiler is {compiler.program}",
             )
 
     return store.put(KIND, key, fill) / spec.library
 
 
-def cached(spec: Spec, *, kernels: Path, compiler: str, store: Store, runner: Runner) -> Path | None:
+def cached(spec: Spec, *, kernels: Path, compiler: Compiler, store: Store, runner: Runner) -> Path | None:
     """The binding from the store, if it was built before."""
     folder = store.get(KIND, cache_key(spec, kernels, compiler, runner))
     return folder / spec.library if folder is not None else None
 
 
-def cache_key(spec: Spec, kernels: Path, compiler: str, runner: Runner) -> str:
+def cache_key(spec: Spec, kernels: Path, compiler: Compiler, runner: Runner) -> str:
     """Everything the library's bytes depend on."""
     return digest(
         {
             "recipe": _RECIPE,
             "command": command_for(spec, "c++", (), PurePath("lib"), PurePath("out")),
-            "compiler": _identity(compiler, runner),
+            "compiler": compiler.identity(runner),
             "torch": spec.torch,
             "platform": spec.platform.removeprefix("manylinux_2_28_").removeprefix("linux_"),
             "headers": spec.header_pins,
             "files": closure(kernels, spec.source, INCLUDE_FOLDERS).files,
         }
     )
-
-
-def _identity(compiler: str, runner: Runner) -> str:
-    """What the compiler says it is. Raises ToolchainError if there is none."""
-    if shutil.which(compiler) is None:
-        cross = compiler.startswith("aarch64")
-        remedy = "apt-get install " + ("g++-aarch64-linux-gnu" if cross else "g++")
-        if sys.platform == "win32":
-            remedy = "run in a Developer PowerShell for Visual Studio, which has it on PATH"
-        raise ToolchainError(f"the C++ compiler {compiler} is not installed", remedy)
-    result = runner.run([compiler] if compiler == "cl.exe" else [compiler, "-v"], env=base_environment(), timeout=60)
-    found = re.search(r"^.*\bVersion .*$", result.stderr, re.MULTILINE | re.IGNORECASE)
-    return f"{found[0] if found else result.stderr}"
 
 
 def _messages(stderr: str, limit: int = 40) -> str:

@@ -7,6 +7,8 @@ cache, which it mounts. So only the binding is compiled inside, against the cont
 from __future__ import annotations
 
 import os
+import platform as host
+import shlex
 import shutil
 import sys
 import tempfile
@@ -21,12 +23,12 @@ from buildtool.make.runner import base_environment
 from buildtool.make.schedule import Work
 from buildtool.make.store import digest, file_digest
 from buildtool.make.workshop import CellResult, Gate, Workshop
-from buildtool.plan.cells import Cell
+from buildtool.plan.cells import BuildPlan, Cell
 from buildtool.plan.matrix import Matrix
 from buildtool.render.cibuildwheel import identifier, render_config
 
-VERSION = "4.3.3"
-"""The cibuildwheel that is run: the newest that installs (4.3.5 pins a certifi that was withdrawn)."""
+VERSION = "4.3.5"
+"""The cibuildwheel that is run; matrix.toml has the image that it pins."""
 _CACHE = "/buildtool-cache"
 _AUTHORITY = "/buildtool-ca.pem"
 _AUTHORITY_VARIABLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE")
@@ -44,6 +46,44 @@ def find_engine(shop: Workshop) -> str:
         f"no container engine answers ({chosen or 'docker, podman'})",
         "install and start docker or podman, or choose platform=linux_x86_64, which needs none",
     )
+
+
+def divide(plan: BuildPlan, builder: str, matrix: Matrix, shop: Workshop) -> tuple[BuildPlan, BuildPlan]:
+    """The cells for cibuildwheel and those for the native builder.
+
+    ``auto`` gives cibuildwheel the cells that have an image, if an engine answers and has that image.
+    """
+    if builder == "native":
+        return BuildPlan(()), plan
+    if builder == "cibuildwheel":
+        return plan, BuildPlan(())
+    images = {cell: _image(cell, matrix, shop) for cell in plan.cells}
+    obstacles = {image: _obstacle(image, shop) for image in dict.fromkeys(images.values()) if image}
+    for image, why in obstacles.items():
+        if why:
+            platforms = dict.fromkeys(cell.combo.platform for cell in plan.cells if images[cell] == image)
+            shop.say(f"{', '.join(platforms)}: built without a container; {why}")
+    contained = tuple(cell for cell in plan.cells if obstacles.get(images[cell]) == "")
+    return BuildPlan(contained), BuildPlan(tuple(cell for cell in plan.cells if cell not in contained))
+
+
+def _image(cell: Cell, matrix: Matrix, shop: Workshop) -> str:
+    """The image that the cell is built in: ``$BUILDTOOL_IMAGE``, else the matrix's; empty if there is none for it."""
+    facts = matrix.facts.platform[cell.combo.platform]
+    if facts.os != "linux" or facts.machine != host.machine():
+        return ""
+    return shop.environ.get("BUILDTOOL_IMAGE") or facts.container or ""
+
+
+def _obstacle(image: str, shop: Workshop) -> str:
+    """Why the image is not at hand; empty if it is."""
+    try:
+        engine = find_engine(shop)
+    except ToolchainError as error:
+        return error.message
+    look = [engine, "image", "inspect", image]
+    found = shop.runner.run(look, env=base_environment(shop.environ), timeout=60).returncode == 0
+    return "" if found else f"{engine} does not have its image: {engine} pull {image}"
 
 
 def build(
@@ -78,36 +118,45 @@ def _build_cell(
         config = folder / "cibuildwheel.toml"
         config.write_text(config_text(cell, shop, matrix, engine), "utf-8")
         inputs = {"config": config.read_text(), "project": _tree_digest(project)}
+        source = stage.source_digest(project / "kernels", project / package.folder, package.name)
 
         def write(place: Path) -> Path:
-            argv: list[str | Path] = [find_uv(), "tool", "run", "--from", f"cibuildwheel=={VERSION}", "--python"]
+            argv: list[str | Path] = [find_uv(), "tool", "run", "--from", f"cibuildwheel[uv]=={VERSION}", "--python"]
             argv += [sys.executable, "cibuildwheel", "--only", identifier(cell), "--config-file", config]
             argv += ["--output-dir", folder / "wheelhouse", project / package.folder]
             env = base_environment(shop.environ)
             result = shop.runner.run(argv, cwd=project, env=env, timeout=3600)
             found = sorted((folder / "wheelhouse").glob("*.whl"))
             if result.returncode != 0 or len(found) != 1:
-                tail = "\n".join((result.stdout + result.stderr).splitlines()[-30:])
-                raise CompileError(f"cibuildwheel did not build {cell.wheel}:\n{tail}", "see the whole log with -v")
+                # Findings of the verifier and messages of compilers are on different streams.
+                tail = "\n".join(line for text in (result.stdout, result.stderr) for line in text.splitlines()[-25:])
+                raise CompileError(f"cibuildwheel did not build {cell.wheel}:\n{tail}", "run what -v shows by hand")
             target = place / cell.wheel
-            # The repair step has packed the wheel again in its own way; this makes it ours, members and tags in order.
-            tag = assemble.tag_of(cell)
-            wheel.finish(found[0], target, tag=tag, build_tag=cell.build_tag, added={}, timestamp=wheel.epoch())
+            # The copy in the container knows nothing of the commit it was made from: its provenance is said here.
+            tag, added = assemble.tag_of(cell), shop.provenance(cell, source)
+            wheel.finish(found[0], target, tag=tag, build_tag=cell.build_tag, added=added, timestamp=wheel.epoch())
             return target
 
         return prove_and_publish(cell, digest(inputs), write, shop, out, gate, replace=replace)
 
 
 def config_text(cell: Cell, shop: Workshop, matrix: Matrix, engine: str) -> str:
-    """The configuration here: cache and certificate authority are mounted, ``$BUILDTOOL_IMAGE`` replaces the image."""
+    """The configuration here: cache and certificate authority are mounted, this program judges the repaired wheel."""
     mounts = ["--volume", f"{shop.store.root.parent}:{_CACHE}"]
     environment = {"BUILDTOOL_CACHE": _CACHE}
     authority = next((shop.environ[name] for name in _AUTHORITY_VARIABLES if shop.environ.get(name)), None)
     if authority:
         mounts += ["--volume", f"{Path(authority).resolve()}:{_AUTHORITY}:ro"]
         environment |= dict.fromkeys(_AUTHORITY_VARIABLES, _AUTHORITY)
-    image = shop.environ.get("BUILDTOOL_IMAGE", "")
-    return render_config(matrix, cell, engine=engine, create_args=mounts, environment=environment, image=image)
+    return render_config(
+        matrix,
+        cell,
+        audit=f"{shlex.quote(sys.executable)} -m buildtool verify {{wheel}}",
+        engine=engine,
+        create_args=mounts,
+        environment=environment,
+        image=shop.environ.get("BUILDTOOL_IMAGE", ""),
+    )
 
 
 def stage_project(project: Path, package: stage.Package, cell: Cell, folder: Path) -> Path:

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import json
 import os
+import platform as host
+import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from buildtool.make import cubins, outbox
+from buildtool.errors import ToolchainError
+from buildtool.make import binding, cubins, outbox
+from buildtool.make.binding import Spec
+from buildtool.make.compilers import compiler_for
+from buildtool.make.locks import read_lock
 from buildtool.make.schedule import Work
 from buildtool.make.store import Store
+from buildtool.make.toolchain import Toolchains
 from buildtool.make.workshop import Workshop
+from buildtool.plan.cells import Cell
 
 _COSTS = "costs.json"
 # Used until this machine has its own experience. CPU seconds, as bench/results/build_cost.json has them.
-_KERNEL_SECONDS = 2.0
-_BINDING_SECONDS = 25.0
-_TREE_SECONDS = 15.0
-_FINISH_SECONDS = 9.0
+KERNEL_SECONDS = 2.0
+BINDING_SECONDS = 25.0
+TREE_SECONDS = 15.0
+FINISH_SECONDS = 9.0
 # Of the torch and NVRTC wheels on PyPI, roughly: to download, and installed.
-_TORCH_BYTES, _TORCH_INSTALLED = 0.9e9, 1.8e9
-_NVRTC_BYTES = 0.09e9
+TORCH_BYTES, TORCH_INSTALLED = 0.9e9, 1.8e9
+NVRTC_BYTES = 0.09e9
 
 
 @dataclass(frozen=True)
@@ -34,22 +42,30 @@ class Estimate:
     cubins: int
     cached_cubins: int
     bindings: int
+    cached_bindings: int
     torch_trees: int
+    cached_trees: int
     compilers: int
     cpu_seconds: float
     download_bytes: float
     disk_bytes: float
+    free_bytes: float
     jobs: int
 
     def __str__(self) -> str:
         wall = self.cpu_seconds / self.jobs
+        new_cubins, new_bindings = self.cubins - self.cached_cubins, self.bindings - self.cached_bindings
+        new_trees, pairs = self.torch_trees - self.cached_trees, f"{self.torch_trees} pairs of torch and Python"
+        tight = "; torch trees make room for each other" if self.disk_bytes > self.free_bytes else ""
         lines = [
             f"{self.wheels} wheels, {self.unchanged} of them already in the output folder",
-            f"  cubins    {self.cubins}: {self.cached_cubins} cached, {self.cubins - self.cached_cubins} to compile",
-            f"  bindings  {self.bindings}",
-            f"  torch     {self.torch_trees} pairs of torch and Python; NVRTC of {self.compilers} CUDA versions",
+            f"  cubins    {self.cubins}: {self.cached_cubins} cached, {new_cubins} to compile",
+            f"  bindings  {self.bindings}: {self.cached_bindings} cached, {new_bindings} to compile",
+            f"  torch     {pairs}: {self.cached_trees} cached, {new_trees} to fetch",
+            f"  NVRTC     of {self.compilers} CUDA versions",
             f"  at most   {duration(self.cpu_seconds)} of CPU, {duration(wall)} with {self.jobs} jobs",
-            f"            {_size(self.download_bytes)} to download, {_size(self.disk_bytes)} of disk",
+            f"  download  {size(self.download_bytes)}",
+            f"  disk      {size(self.disk_bytes)}, {size(self.free_bytes)} free{tight}",
         ]
         return "\n".join(lines)
 
@@ -64,26 +80,58 @@ def estimate(work: Work, shop: Workshop, out: Path) -> Estimate:
         if shop.store.path(cubins.KIND, key).is_dir():
             cached += 1
         else:
-            seconds += costs.get(kernel.instance.name, _KERNEL_SECONDS)
+            seconds += costs.get(kernel.instance.name, KERNEL_SECONDS)
     cells = work.plan.cells
-    unchanged = sum(outbox.report_path(out / cell.wheel).is_file() and (out / cell.wheel).is_file() for cell in cells)
-    fresh = 0 if cached == len(work.kernels) and unchanged == len(cells) else 1
-    trees = len({(cell.pins.torch, cell.combo.python, cell.combo.platform) for cell in cells}) * fresh
+    missing = [cell for cell in cells if not _is_there(out / cell.wheel)]
+    fresh = 0 if cached == len(work.kernels) and not missing else 1
+    bindings = [_has_binding(spec, shop) for spec in work.bindings]
+    # What a wheel in the output folder was made with is not fetched again.
+    wanted = {(cell.pins.torch, cell.combo.python, cell.combo.platform, cell.torch_index): cell for cell in missing}
+    trees = [_has_tree(cell, shop) for cell in wanted.values()]
     compilers = len({cell.pins.nvrtc for cell in cells})
-    seconds += fresh * (_BINDING_SECONDS * len(work.bindings) + _TREE_SECONDS * trees + _FINISH_SECONDS * len(cells))
+    seconds += BINDING_SECONDS * bindings.count(False) + TREE_SECONDS * trees.count(False)
     return Estimate(
         wheels=len(cells),
-        unchanged=unchanged,
+        unchanged=len(cells) - len(missing),
         cubins=len(work.kernels),
         cached_cubins=cached,
-        bindings=len(work.bindings),
-        torch_trees=trees,
+        bindings=len(bindings),
+        cached_bindings=sum(bindings),
+        torch_trees=len(trees),
+        cached_trees=sum(trees),
         compilers=compilers,
-        cpu_seconds=seconds,
-        download_bytes=trees * _TORCH_BYTES + compilers * _NVRTC_BYTES * fresh,
-        disk_bytes=trees * _TORCH_INSTALLED + compilers * _NVRTC_BYTES * fresh,
+        cpu_seconds=seconds + FINISH_SECONDS * len(missing),
+        download_bytes=trees.count(False) * TORCH_BYTES + compilers * NVRTC_BYTES * fresh,
+        disk_bytes=trees.count(False) * TORCH_INSTALLED + compilers * NVRTC_BYTES * fresh,
+        free_bytes=float(shutil.disk_usage(_existing(shop.store.root)).free),
         jobs=shop.jobs,
     )
+
+
+def _is_there(wheel: Path) -> bool:
+    return wheel.is_file() and outbox.report_path(wheel).is_file()
+
+
+def _has_binding(spec: Spec, shop: Workshop) -> bool:
+    try:
+        compiler = compiler_for(spec.platform, shop.environ, host.machine(), shop.runner)
+        key = binding.cache_key(spec, shop.project / "kernels", compiler, shop.runner)
+    except ToolchainError:  # said when it is needed
+        return False
+    return shop.store.path(binding.KIND, key).is_dir()
+
+
+def _has_tree(cell: Cell, shop: Workshop) -> bool:
+    pins = (cell.pins.torch, cell.pins.runtime_headers, cell.pins.crt_headers)
+    try:
+        toolchains = Toolchains(shop.store, shop.runner)
+        return toolchains.has_torch(pins, read_lock(cell), cell.combo.python, cell.combo.platform, cell.torch_index)
+    except ToolchainError:  # said when it is needed
+        return False
+
+
+def _existing(folder: Path) -> Path:
+    return folder if folder.exists() else _existing(folder.parent)
 
 
 def known(store: Store) -> Mapping[str, float]:
@@ -113,5 +161,6 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02} min"  # noqa: PLR2004
 
 
-def _size(count: float) -> str:
-    return f"{count / 1e9:.1f} GB"
+def size(count: float) -> str:
+    """``12.3 GB``, ``4.1 MB``."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"  # noqa: PLR2004

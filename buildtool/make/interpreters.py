@@ -37,7 +37,7 @@ def find_python(version: str, runner: Runner, *, uv: Path | None = None, downloa
 
     uv may download one when nothing is installed and ``download`` allows it.
     """
-    if version == _running():
+    if version == running():
         return Path(sys.executable)
     for candidate in _candidates(version, os.environ):
         if works(candidate, version, runner):
@@ -63,7 +63,8 @@ def works(python: Path, version: str, runner: Runner) -> bool:
     return result.returncode == 0 and result.stdout.split() == [version, "cpython"]
 
 
-def _running() -> str:
+def running() -> str:
+    """The version of the interpreter that runs this, e.g. ``3.12`` or ``3.13t``."""
     import sysconfig  # noqa: PLC0415 - slow to import, used once
 
     free_threaded = "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""

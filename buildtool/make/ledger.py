@@ -23,6 +23,7 @@ class Ledger:
         self._cpu: defaultdict[str, float] = defaultdict(float)
         self._wall: defaultdict[str, float] = defaultdict(float)
         self._counts: Counter[str] = Counter()
+        self._parts: defaultdict[str, float] = defaultdict(float)
 
     def add(self, stage: str, cpu: float, wall: float = 0.0) -> None:
         with self._lock:
@@ -32,6 +33,24 @@ class Ledger:
     def count(self, what: str, number: int = 1) -> None:
         with self._lock:
             self._counts[what] += number
+
+    def charge(self, part: str, cpu: float) -> None:
+        """Remember that these CPU seconds, counted in a stage already, were for ``part``."""
+        with self._lock:
+            self._parts[part] += cpu
+
+    @contextmanager
+    def account(self, part: str) -> Iterator[Ledger]:
+        """A ledger for what is done for ``part``; its sums become this one's, and its CPU seconds are charged to it."""
+        own = Ledger()
+        try:
+            yield own
+        finally:
+            for stage, cpu in own._cpu.items():
+                self.add(stage, cpu, own._wall[stage])
+                self.charge(part, cpu)
+            for what, number in own._counts.items():
+                self.count(what, number)
 
     @contextmanager
     def stage(self, name: str, runner: Runner) -> Iterator[Runner]:
@@ -43,13 +62,14 @@ class Ledger:
             self.add(name, time.thread_time() - cpu, time.monotonic() - wall)
 
     def to_json(self) -> dict[str, Any]:
-        """``{"stages": {name: {"cpu", "wall"}}, "counts": {…}}``, seconds rounded to hundredths."""
+        """``{"stages": {name: {"cpu", "wall"}}, "counts": {…}, "parts": {name: cpu}}``, rounded to hundredths."""
         with self._lock:
             stages = {
                 name: {"cpu": round(self._cpu[name], 2), "wall": round(self._wall[name], 2)}
                 for name in sorted(self._wall)
             }
-            return {"stages": stages, "counts": dict(sorted(self._counts.items()))}
+            parts = {name: round(cpu, 2) for name, cpu in sorted(self._parts.items())}
+            return {"stages": stages, "counts": dict(sorted(self._counts.items())), "parts": parts}
 
 
 class _Accounting:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import shutil
@@ -25,7 +26,7 @@ from buildtool.plan.cells import Cell
 def build(work: Work, shop: Workshop, out: Path, gate: Gate, *, replace: bool = False) -> tuple[CellResult, ...]:
     """Build, verify and publish every cell of the work. One cell's failure does not stop the others.
 
-    Wheels are finished ``shop.jobs`` at a time, cells of one torch after another. Raises BuildToolError only for what
+    Wheels are finished side by side, cells of one torch after another. Raises BuildToolError only for what
     concerns all cells (the sources, the store, the output folder).
     """
     outbox.sweep(out)
@@ -41,11 +42,13 @@ def build(work: Work, shop: Workshop, out: Path, gate: Gate, *, replace: bool = 
             try:
                 library = bindings[work.binding_of[index]]
                 ready, binary = parts_of(cell, work.kernels_of[index], made, library)
-                with shop.ledger.stage("wheel", shop.runner):
-                    composition = compose(cell, ready, binary, shop, kernels, folder / str(index))
-                write = functools.partial(write_wheel, composition, shop)
-                key = composition.fingerprint
-                result = prove_and_publish(cell, key, write, shop, out, gate, replace=replace)
+                with shop.ledger.account(cell.wheel) as ledger:
+                    own = dataclasses.replace(shop, ledger=ledger)
+                    with ledger.stage("wheel", shop.runner):
+                        composition = compose(cell, ready, binary, own, kernels, folder / str(index))
+                    write = functools.partial(write_wheel, composition, own)
+                    key = composition.fingerprint
+                    result = prove_and_publish(cell, key, write, own, out, gate, replace=replace)
             except BuildToolError as error:
                 result = CellResult(cell, "failed", None, error.message, error.hint, error.exit_code)
             shutil.rmtree(folder / str(index), ignore_errors=True)
@@ -55,7 +58,8 @@ def build(work: Work, shop: Workshop, out: Path, gate: Gate, *, replace: bool = 
             return result
 
         order = sorted(range(total), key=lambda i: (work.plan.cells[i].pins.torch, work.plan.cells[i].combo.python))
-        pool = ThreadPoolExecutor(max_workers=shop.jobs)
+        # One more than there are jobs: it fetches the next torch while the others verify.
+        pool = ThreadPoolExecutor(max_workers=shop.jobs + 1)
         try:
             results = dict(zip(order, pool.map(finish, order), strict=True))
         except BaseException:
@@ -130,8 +134,8 @@ def prove_and_publish(
     with outbox.staging(out) as place:
         with shop.ledger.stage("wheel", shop.runner):
             wheel = write(place)
-        with shop.ledger.stage("verify", shop.runner):
-            verdict = gate(wheel, cell, lambda: torch_tree(cell, shop))
+        with shop.ledger.stage("verify", shop.runner) as runner:
+            verdict = gate(wheel, cell, lambda: torch_tree(cell, shop), runner)
         if not verdict.ok:
             problems = "\n".join(verdict.problems)
             raise VerificationError(
@@ -148,4 +152,5 @@ def prove_and_publish(
 def tool_digest() -> str:
     """Digest of this program: what decides how wheels are put together and judged."""
     root = Path(__file__).parent.parent
-    return digest([(p.relative_to(root).as_posix(), file_digest(p)) for p in sorted(root.rglob("*.py"))])
+    files = (path for part in ("plan", "make", "prove") for path in sorted((root / part).rglob("*.py")))
+    return digest([(path.relative_to(root).as_posix(), file_digest(path)) for path in files])

@@ -54,12 +54,34 @@ def publish(wheel: Path, report: Mapping[str, Any], out: Path, *, replace: bool)
             "add --replace, move it away, or choose another --out",
         )
     staged = report_path(wheel)
-    staged.write_text(json.dumps(report, sort_keys=True, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    staged.write_bytes(_spell(report))
     # Between the two renames a new wheel's report lies beside no wheel or beside the old one, whose hash it does not
     # have: `proven` then says no, and the next build finishes the job.
     staged.replace(report_path(target))
     wheel.replace(target)
     return target
+
+
+def renew(wheel: Path, report: Mapping[str, Any]) -> Path:
+    """Put a new report beside a wheel in place of the one there; what the build alone knows stays. Returns its path."""
+    path = report_path(wheel)
+    fingerprint: dict[str, Any] = {}
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        old = json.loads(path.read_bytes())
+        if old["sha256"] == report["sha256"]:
+            fingerprint = {"fingerprint": old["fingerprint"], "undone": ""}
+    try:
+        with staging(wheel.parent) as folder:
+            staged = folder / path.name
+            staged.write_bytes(_spell({**report, **fingerprint}))
+            staged.replace(path)
+    except OSError as error:
+        raise _unwritable(wheel.parent, error) from error
+    return path
+
+
+def _spell(report: Mapping[str, Any]) -> bytes:
+    return (json.dumps(report, sort_keys=True, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def proven(target: Path, fingerprint: str) -> dict[str, Any] | None:

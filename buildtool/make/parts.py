@@ -8,11 +8,13 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from buildtool.errors import BuildToolError
 from buildtool.make import binding, cubins, nvrtc, stage, toolchain
 from buildtool.make.binding import Spec
+from buildtool.make.compilers import compiler_for
 from buildtool.make.estimate import duration, learn
 from buildtool.make.locks import read_lock
 from buildtool.make.schedule import Kernel, Work
@@ -111,14 +113,17 @@ def _make_bindings(work: Work, shop: Workshop, kernels: Path) -> dict[Spec, Path
         if spec in result:
             continue
         try:
-            result[spec] = _make_binding(spec, cell, shop, kernels)
+            with shop.ledger.account(
+                f"{spec.library} torch {spec.torch} {spec.platform} abi {int(spec.cxx11_abi)}"
+            ) as ledger:
+                result[spec] = _make_binding(spec, cell, replace(shop, ledger=ledger), kernels)
         except BuildToolError as error:
             result[spec] = error
     return result
 
 
 def _make_binding(spec: Spec, cell: Cell, shop: Workshop, kernels: Path) -> Path:
-    compiler = binding.compiler_for(spec.platform, shop.environ, host.machine())
+    compiler = compiler_for(spec.platform, shop.environ, host.machine(), shop.runner)
     found = binding.cached(spec, kernels=kernels, compiler=compiler, store=shop.store, runner=shop.runner)
     if found is not None:
         shop.ledger.count("bindings from cache")
@@ -144,8 +149,8 @@ def torch_tree(cell: Cell, shop: Workshop) -> TorchTree:
     if shop.installed is not None and (root := shop.installed.root_of(pins)) is not None:
         return TorchTree(root, pins)
     with shop.torch_lock, shop.ledger.stage("torch", shop.runner) as runner:
-        toolchains = Toolchains(shop.store, runner, environ=shop.environ)
-        return toolchains.torch(pins, read_lock(cell), cell.combo.python, cell.combo.platform)
+        toolchains = Toolchains(shop.store, runner, environ=shop.environ, users=shop.jobs + 1)
+        return toolchains.torch(pins, read_lock(cell), cell.combo.python, cell.combo.platform, cell.torch_index)
 
 
 class _Progress:
@@ -166,6 +171,7 @@ class _Progress:
             self._compiled += 1
             self._shop.ledger.count("NVRTC runs")
             self._shop.ledger.add("cubins", outcome.cpu)
+            self._shop.ledger.charge(f"cubins {outcome.job.library.pin} {outcome.job.arch}", outcome.cpu)
             self.costs[outcome.job.name] = round(outcome.cpu, 2)
             now = time.monotonic()
             if self._left and now - self._said < _SAY_SECONDS:

@@ -58,4 +58,5 @@ def binding_for(cell: Cell) -> Spec:
         cxx_standard=cell.cxx_standard,
         cxx11_abi=cell.cxx11_abi,
         header_pins=(cell.pins.torch, cell.pins.runtime_headers, cell.pins.crt_headers),
+        twin=cell.pypi_twin,
     )

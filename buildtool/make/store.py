@@ -113,9 +113,17 @@ class Store:
                         raise
                     if self.get(kind, key, sizes_only=sizes_only) is None:
                         content.rename(path)
+                self._give_to_owner(path)
             except OSError as error:
                 raise self._failed("write", path, error) from error
         return path
+
+    def _give_to_owner(self, path: Path) -> None:
+        """What root adds, in a container or under sudo, belongs to the owner of the store like everything in it."""
+        if not hasattr(os, "geteuid") or os.geteuid() != 0 or (owner := self.root.stat()).st_uid == 0:
+            return
+        for place in (path.parent.parent, path.parent, path, *path.rglob("*")):
+            os.chown(place, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
     def fetch(
         self, kind: str, key: str, fill: Callable[[Path], None], *, sizes_only: bool = False
@@ -128,7 +136,14 @@ class Store:
 
     def drop_oldest(self, kind: str, keep: int) -> bool:
         """Remove the entry of a kind that was not used for longest, unless only ``keep`` are left; whether it did."""
-        entries = sorted(self.root.glob(f"{kind}/*/*"), key=lambda path: (path / _SEAL).stat().st_mtime)
+
+        def used(path: Path) -> float:
+            try:
+                return (path / _SEAL).stat().st_mtime
+            except FileNotFoundError:  # another build removes it just now
+                return 0.0
+
+        entries = sorted(self.root.glob(f"{kind}/*/*"), key=used)
         if len(entries) <= keep:
             return False
         self._discard(entries[0])

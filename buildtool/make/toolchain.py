@@ -3,7 +3,8 @@
 Two folders serve a cell. ``compiler``: NVRTC of the cell's CUDA version. ``torch``: the torch wheel of the cell's
 release without its NVIDIA dependencies, the pure Python packages it imports, and the CUDA headers that its own headers
 include. The torch wheel is PyPI's also when PyTorch's own index has another CUDA build of the release: headers and
-the ``libc10_cuda`` ABI are the same for all CUDA builds of a release.
+the ``libc10_cuda`` ABI are the same for all CUDA builds of a release. For Windows PyPI has no CUDA build: there it is
+the exact build from PyTorch's index, whose hashes are that index's own.
 """
 
 from __future__ import annotations
@@ -24,18 +25,17 @@ from buildtool.make.locks import VENDOR, entries, requirement
 from buildtool.make.nvrtc import Library
 from buildtool.make.runner import Runner, base_environment
 from buildtool.make.store import Store, digest
+from buildtool.plan.cells import PYTORCH_INDEX
 
-KIND = "toolchain"
+NVRTC_KIND, TORCH_KIND = "nvrtc", "torch"
 _RETRY_SECONDS = (2.0, 6.0)
 _NETWORK = re.compile(
     r"failed to (fetch|download|lookup)|error sending request|dns error|connection|timed? ?out", re.IGNORECASE
 )
 _SCARCE_BYTES = 40e9
 """With less free disk than this, what is installed is not kept in uv's cache as well."""
-_ROOM_BYTES = 8e9
-"""With less free disk than this, trees that were not used for longest make room for the next one."""
-_KEPT = 3
-"""Trees that are never dropped: wheels that are being finished may be using them."""
+_ROOM_BYTES = 20e9
+"""With less free disk than this, torch trees that were not used for longest make room for the next one."""
 _UV_PLATFORMS = {
     "linux_x86_64": "x86_64-manylinux_2_28",
     "manylinux_2_28_x86_64": "x86_64-manylinux_2_28",
@@ -110,35 +110,53 @@ class Toolchains:
     environ: Mapping[str, str] | None = None
     free: Callable[[Path], float] = lambda folder: shutil.disk_usage(folder).free
     """Free bytes on the file system of a folder."""
+    users: int = 2
+    """How many wheels may be made side by side: the torch trees used last, one more than these, are never dropped."""
 
     def nvrtc(self, pin: str, lock: str) -> Library:
         """The NVRTC of this pin, for the machine that runs the build."""
-        root = self._installed(locked(lock, [pin]), f"{sys.platform}-{host.machine()}", python=None, platform=None)
+        text, place = locked(lock, [pin]), f"{sys.platform}-{host.machine()}"
+        key = digest({"requirements": text, "place": place})
+        root, _ = self.store.fetch(NVRTC_KIND, key, lambda folder: self._install(text, folder), sizes_only=True)
         return find_library(root, pin)
 
-    def torch(self, pins: tuple[str, ...], lock: str, python: str, platform: str) -> TorchTree:
-        """Torch (first of ``pins``) and its CUDA headers for a platform and Python, with torch's pure dependencies."""
-        text = locked(lock, pins) + locked_pure(lock)
-        machine = _UV_PLATFORMS[platform]
-        root = self._installed(text, machine, python=python, platform=machine)
-        return TorchTree(root, pins)
+    def torch(self, pins: tuple[str, ...], lock: str, python: str, platform: str, channel: str = "pypi") -> TorchTree:
+        """Torch (first of ``pins``) and its CUDA headers for a platform and Python, with torch's pure dependencies.
 
-    def _installed(self, requirements: str, place: str, *, python: str | None, platform: str | None) -> Path:
-        key = digest({"requirements": requirements, "place": place, "python": python})
+        ``channel`` is the folder of PyTorch's index with the cell's build; it counts for Windows alone.
+        """
+        apart, machine = _apart(pins, platform, channel), _UV_PLATFORMS[platform]
 
         def fill(folder: Path) -> None:
-            while self.free(folder) < _ROOM_BYTES and self.store.drop_oldest(KIND, keep=_KEPT):
+            while self.free(folder) < _ROOM_BYTES and self.store.drop_oldest(TORCH_KIND, keep=self.users + 1):
                 pass
-            self._install(requirements, folder, python, platform)
+            self._install(_wanted(pins, lock, apart), folder, python, machine)
+            if apart:
+                self._install(apart, folder, python, machine, index=f"{PYTORCH_INDEX}/{apart.rpartition('+')[2]}")
 
-        return self.store.fetch(KIND, key, fill, sizes_only=True)[0]
+        root, _ = self.store.fetch(TORCH_KIND, _tree_key(pins, lock, python, platform, apart), fill, sizes_only=True)
+        return TorchTree(root, pins)
 
-    def _install(self, requirements: str, folder: Path, python: str | None, platform: str | None) -> None:
+    def has_torch(self, pins: tuple[str, ...], lock: str, python: str, platform: str, channel: str = "pypi") -> bool:
+        """Whether that tree is in the store, without reading it."""
+        key = _tree_key(pins, lock, python, platform, _apart(pins, platform, channel))
+        return self.store.path(TORCH_KIND, key).is_dir()
+
+    def _install(
+        self,
+        requirements: str,
+        folder: Path,
+        python: str | None = None,
+        platform: str | None = None,
+        *,
+        index: str = "",
+    ) -> None:
         uv = self.uv or find_uv()
         listing = folder.parent / "requirements.txt"
         listing.write_text(requirements)
         argv: list[str | Path] = [uv, "pip", "install", "--target", folder, "--python", sys.executable]
-        argv += ["--no-deps", "--require-hashes", "--only-binary", ":all:", "--no-progress", "-r", listing]
+        argv += ["--default-index", index] if index else ["--require-hashes"]
+        argv += ["--no-deps", "--only-binary", ":all:", "--no-progress", "-r", listing]
         if self.free(folder) < _SCARCE_BYTES:
             argv.append("--no-cache")  # else uv keeps a second name of every file, and dropping a tree frees nothing
         if python is not None:
@@ -164,6 +182,20 @@ class Toolchains:
             f"uv could not install {_names(requirements)}:\n{_tail(result.stderr)}",
             "check that PyPI serves them for this Python and platform; `python -m buildtool lock` renews the lock",
         )
+
+
+def _apart(pins: tuple[str, ...], platform: str, channel: str) -> str:
+    """What PyTorch's own index has and PyPI has not: torch's CUDA builds for Windows."""
+    return f"{pins[0]}+{channel}" if platform.startswith("win") else ""
+
+
+def _wanted(pins: tuple[str, ...], lock: str, apart: str) -> str:
+    return locked(lock, pins[1:] if apart else pins) + locked_pure(lock)
+
+
+def _tree_key(pins: tuple[str, ...], lock: str, python: str, platform: str, apart: str) -> str:
+    facts = {"requirements": _wanted(pins, lock, apart), "place": _UV_PLATFORMS[platform], "python": python}
+    return digest({**facts, **({"apart": apart} if apart else {})})
 
 
 def find_library(root: Path, pin: str) -> Library:

@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import re
+import sys
 import time
 import zipfile
 from collections.abc import Mapping
@@ -56,6 +57,14 @@ def finish(pure: Path, output: Path, *, tag: str, build_tag: str, added: Mapping
             archive.writestr(entry, members[name], compresslevel=6)
 
 
+def repack(source: Path, folder: Path) -> Path:
+    """Write a wheel that another tool has packed into ``folder`` as :func:`finish` would have; returns its path."""
+    *_, build_tag, python, abi, platform = source.stem.split("-")
+    output = folder / source.name
+    finish(source, output, tag=f"{python}-{abi}-{platform}", build_tag=build_tag, added={}, timestamp=epoch())
+    return output
+
+
 def retag(text: str, tag: str, build_tag: str) -> str:
     """The WHEEL file with this one tag and build tag, for a wheel that goes to platlib."""
     kept = [
@@ -72,3 +81,7 @@ def _record(members: Mapping[str, bytes], record: str) -> bytes:
         lines.write(f"{name},sha256={value},{len(data)}\n")
     lines.write(f"{record},,\n")
     return lines.getvalue().encode()
+
+
+if __name__ == "__main__":  # python -m buildtool.make.wheel WHEEL FOLDER: in the repair step of a container
+    repack(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -31,7 +31,7 @@ class Verdict:
 class Gate(Protocol):
     """The port that decides whether a wheel may go to ``dist/``. ``torch`` provides the cell's torch when needed."""
 
-    def __call__(self, wheel: Path, cell: Cell, torch: Callable[[], TorchTree]) -> Verdict: ...
+    def __call__(self, wheel: Path, cell: Cell, torch: Callable[[], TorchTree], runner: Runner) -> Verdict: ...
 
 
 class Provenance(Protocol):

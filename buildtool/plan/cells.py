@@ -60,6 +60,8 @@ class Cell:
     min_driver: str
     """Lowest NVIDIA driver that runs this CUDA version's cubins on this platform."""
     experimental: bool = False
+    pypi_twin: bool = True
+    """Whether PyPI's wheel of this torch release has the ABI of the cell's own build and can stand in for it."""
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from buildtool.errors import ConfigError, Fault
+from buildtool.plan.locate import read_toml
 from buildtool.plan.tags import version_key
 
 _IDENTIFIER = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*\Z")
@@ -43,10 +43,7 @@ def parse_instances(text: str, file: str = "kernels/instances.toml") -> tuple[In
     The instances are the product of the axes in the order written, less ``exclude`` (an array of tables macro → value;
     an instance that matches all pairs of one table is left out).
     """
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError([Fault(file, "", f"not valid TOML: {error}")]) from error
+    document = read_toml(text, file)
     faults: list[Fault] = []
     instances: list[Instance] = []
     for family, table in document.items():

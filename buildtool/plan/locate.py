@@ -1,4 +1,4 @@
-"""Where each key of a TOML document stands: key path → line. tomllib parses, but does not say where."""
+"""TOML documents, and where each key of one stands: key path → line. tomllib parses, but does not say where."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import re
 import tomllib
 from bisect import bisect_left
 from collections.abc import Sequence
+from typing import Any
+
+from buildtool.errors import ConfigError, Fault
 
 KeyPath = tuple[str | int, ...]
 
@@ -21,6 +24,18 @@ _STRING = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 _SCALAR = re.compile(r"[^,\]}\n#]+")
+
+
+def read_toml(text: str, file: str) -> dict[str, Any]:
+    """The document. Raises ConfigError for what is no TOML, or nested so deep that nobody can have meant it."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        place = re.search(r"at line (\d+)", str(error))
+        message, line = f"not valid TOML: {error}", int(place[1]) if place else None
+    except RecursionError:
+        message, line = "nested too deep", None
+    raise ConfigError([Fault(file, "", message, line, hint="see https://toml.io/en/v1.0.0")])
 
 
 def locate(text: str) -> dict[KeyPath, int]:

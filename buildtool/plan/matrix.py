@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +10,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from buildtool.errors import ConfigError, Fault, UsageError
+from buildtool.errors import ConfigError, UsageError
 from buildtool.plan.cells import Combo
 from buildtool.plan.checks import check_facts
 from buildtool.plan.faults import Reporter, explain
-from buildtool.plan.locate import locate
+from buildtool.plan.locate import locate, read_toml
 from buildtool.plan.model import MatrixFile, Platform, Row, TorchFacts
 from buildtool.plan.tags import minor_of, version_key
 
@@ -55,13 +53,7 @@ def load_matrix(path: Path) -> Matrix:
 
 def parse_matrix(text: str, file: str = "matrix.toml") -> Matrix:
     """Parse and check a matrix. Raises ConfigError with every fault found."""
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        place = re.search(r"at line (\d+)", str(error))
-        hint = "see https://toml.io/en/v1.0.0"
-        fault = Fault(file, "", f"not valid TOML: {error}", int(place[1]) if place else None, hint=hint)
-        raise ConfigError([fault]) from error
+    document = read_toml(text, file)
     report = Reporter(file, locate(text))
     try:
         facts = MatrixFile.model_validate(document)

@@ -87,6 +87,10 @@ class TorchFacts(_Table):
 
     releases: Annotated[list[Release], Field(min_length=1, description="Patches, first the one that sets build for")]
     pythons: Annotated[list[Python], Field(min_length=1)]
+    experimental_pythons: Annotated[
+        list[Python],
+        Field(description="Pythons with wheels that PyTorch calls experimental; nothing is built for them"),
+    ] = []
     cuda: Annotated[list[Minor], Field(description="CUDA versions of the official stable builds")]
     experimental_cuda: Annotated[
         list[Minor], Field(description="CUDA versions of the official experimental builds")

@@ -23,6 +23,7 @@ def make_cell(matrix: Matrix, combo: Combo) -> Cell:
     tag = build_tag(combo.torch, combo.cuda)
     archs = cuda.archs.aarch64 if platform.machine == "aarch64" else cuda.archs.x86_64
     linux = platform.os == "linux"
+    old_abi = [linux and version in torch.pre_cxx11_abi_cuda for version in (combo.cuda, torch.pypi_cuda)]
     # The binding is compiled against PyPI's wheel of the release, so with the headers of that wheel's CUDA version.
     headers = facts.cuda[torch.pypi_cuda] if linux else cuda
     return Cell(
@@ -40,9 +41,10 @@ def make_cell(matrix: Matrix, combo: Combo) -> Cell:
         torch_requirement=f"torch=={minor_of(combo.torch)}.*",
         torch_index="pypi" if linux and combo.cuda == torch.pypi_cuda else f"cu{combo.cuda.replace('.', '')}",
         cxx_standard=torch.cxx_standard,
-        cxx11_abi=not (linux and combo.cuda in torch.pre_cxx11_abi_cuda),
+        cxx11_abi=not old_abi[0],
         min_driver=cuda.min_driver.linux if linux else cuda.min_driver.windows,
         experimental=combo.cuda in torch.experimental_cuda,
+        pypi_twin=old_abi[0] == old_abi[1],
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 
 from buildtool.errors import UsageError
@@ -59,6 +60,31 @@ def parse(matrix: Matrix, words: Iterable[str]) -> dict[str, list[str]]:
                 raise UsageError(f"no declared {key} matches {value!r}", nearest(value, valid))
             wanted.setdefault(key, []).append(value)
     return wanted
+
+
+def words_for(matrix: Matrix, combos: Iterable[Combo]) -> tuple[str, ...]:
+    """Selections that choose exactly these combos: as few as merging equal rows one axis after the other gives."""
+    blocks: set[tuple[tuple[str, ...], ...]] = {tuple((getattr(combo, axis),) for axis in AXES) for combo in combos}
+    for place in (AXES.index(axis) for axis in ("python", "cuda", "torch", "platform", "package")):
+        groups: dict[tuple[tuple[str, ...], ...], set[str]] = {}
+        for block in blocks:
+            groups.setdefault(block[:place] + block[place + 1 :], set()).update(block[place])
+        axis = AXES[place]
+        order = matrix.values(axis)
+        blocks = {
+            (*rest[:place], tuple(sorted(values, key=order.index)), *rest[place:]) for rest, values in groups.items()
+        }
+    found = {combo: words for block in blocks for combo, words in _spelled(matrix, block)}
+    return tuple(dict.fromkeys(found[combo] for combo in sort(list(found))))
+
+
+def _spelled(matrix: Matrix, block: tuple[tuple[str, ...], ...]) -> list[tuple[Combo, str]]:
+    """The combos of a block, each with the words for the block, or for itself where one set has not all of them."""
+    combos = {Combo(**dict(zip(AXES, values, strict=True))) for values in itertools.product(*block)}
+    words = [f"{axis}={','.join(values)}" for axis, values in zip(AXES, block, strict=True)]
+    if set(select(matrix, words)) == combos:
+        return [(combo, " ".join(words)) for combo in combos]
+    return [(combo, " ".join(f"{axis}={getattr(combo, axis)}" for axis in AXES)) for combo in combos]
 
 
 def on_machine(matrix: Matrix, combos: Iterable[Combo], os: str, machine: str) -> tuple[Combo, ...]:

@@ -195,7 +195,10 @@ _TABLE: dict[str, Kind] = {
     "import.record": Kind("error", _REBUILD),
     "import.torch": Kind("error", "install the exact torch of the cell"),
     "import.skipped": Kind("error", "make that interpreter or torch available, or verify with --level static"),
-    "import.foreign": Kind("note", "verify it again on a machine of that kind, with --level import"),
+    "import.no-torch": Kind("note", "verify with --full-torch, or with --python where that torch is installed"),
+    "import.foreign": Kind(
+        "note", "verify with --level import on a machine of that kind, or emulate it (verification.md)"
+    ),
     "gpu.numerics": Kind("error", "do not publish: the kernel computes wrong results on this device"),
     "gpu.skipped": Kind("error", "verify with --level import on a machine without a GPU"),
     "rebuild.differs": Kind("error", "find what differs between the two builds: time, path, order or tool"),

@@ -34,16 +34,18 @@ def families_of(project: Path, cell: Cell) -> Mapping[str, tuple[str, ...]]:
     return families(project, cell.combo.cuda) if cell.combo.package == PACKAGE else {}
 
 
-def gate_of(project: Path, store: Store, runner: Runner, level: Depth) -> Gate:
+def gate_of(project: Path, store: Store, level: Depth) -> Gate:
     """The gate of ``build``: every static check with the symbols of the cell's own torch, then the import."""
 
-    def judge(wheel: Path, cell: Cell, torch: Callable[[], TorchTree]) -> Verdict:
+    def judge(wheel: Path, cell: Cell, torch: Callable[[], TorchTree], runner: Runner) -> Verdict:
         instances = parse_instances((project / "kernels" / "instances.toml").read_text("utf-8"))
         others = known_indexes(cell.combo.platform, symbol_cache(store))
         # A torch that was met before need not be unpacked for another Python just to read its symbols again.
-        symbols = others.get(cell.combo.torch) or cached_index(
-            cell.combo.torch, cell.combo.platform, torch().lib, symbol_cache(store)
-        )
+        symbols = None
+        if cell.pypi_twin:
+            symbols = others.get(cell.combo.torch) or cached_index(
+                cell.combo.torch, cell.combo.platform, torch().lib, symbol_cache(store)
+            )
         trial = None if level == "static" else EnvironmentTrial(runner, store, torch)
         audit = AuditWheel(runner)
         report = verify_wheel(
@@ -79,7 +81,9 @@ def provenance_of(project: Path, packages: Mapping[str, Package], runner: Runner
 def _commit(project: Path, paths: tuple[str, ...], runner: Runner) -> str | None:
     """The last commit that changed these paths, or None outside a clone."""
     try:
-        result = runner.run(["git", "log", "-1", "--format=%H", "--", *paths], cwd=project, timeout=60)
+        # In a container the checkout often belongs to somebody else, which git has to be told to accept.
+        git: list[str | Path] = ["git", "-c", f"safe.directory={project}", "log", "-1", "--format=%H", "--", *paths]
+        result = runner.run(git, cwd=project, timeout=60)
     except ToolchainError:
         return None
     return result.stdout.strip() or None if result.returncode == 0 else None

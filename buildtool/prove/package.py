@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,7 @@ def families(project: Path, cuda: str) -> Mapping[str, tuple[str, ...]]:
 
 def _module(project: Path, name: str) -> Any:
     path = project / PACKAGE / f"{name}.py"
-    alias = f"buildtool_package{name}"
+    alias = f"buildtool_package{name}_{threading.get_ident()}"  # wheels are judged in several threads
     specification = importlib.util.spec_from_file_location(alias, path)
     if specification is None or specification.loader is None or not path.is_file():
         raise ConfigError([Fault(f"{PACKAGE}/{name}.py", "", "is not there", hint="run inside a checkout")])

@@ -7,6 +7,7 @@ instead, and so does the GPU level. The report says which it was.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import platform as host
@@ -15,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +24,26 @@ from packaging.version import Version
 
 from buildtool.errors import ToolchainError
 from buildtool.make import standins
-from buildtool.make.interpreters import find_python, find_uv
+from buildtool.make.compilers import compiler_for
+from buildtool.make.interpreters import find_python, find_uv, running
 from buildtool.make.runner import Result, Runner, TimedOutError, base_environment
 from buildtool.make.store import Store, digest
 from buildtool.make.toolchain import TorchTree
 from buildtool.plan.cells import PYTORCH_INDEX, Cell
-from buildtool.prove import probe
+from buildtool.prove import emulate, probe
 from buildtool.prove.findings import Finding
 from buildtool.prove.symbols import folder_key
 from buildtool.prove.verify import TrialResult
 
 TIMEOUT = 300.0
+_PACKAGES = "import sys; print(*(p for p in sys.path if p.endswith('-packages')), sep='\\n')"
+"""Prints where an interpreter has its packages. `--system-site-packages` would skip those of a virtual environment."""
+# The bytes passed the static level: no member leaves the folder, none is a link.
+_UNPACK = (
+    "import pathlib, sys, sysconfig, zipfile; site = sysconfig.get_path('platlib'); "
+    "zipfile.ZipFile(sys.argv[1]).extractall(site); pathlib.Path(site, 'packages-of-the-interpreter.pth').write_text("
+    "''.join(f'import site; site.addsitedir({folder!r})\\n' for folder in sys.argv[2:]), 'utf-8')"
+)
 
 
 @dataclass(frozen=True)
@@ -52,37 +63,52 @@ class EnvironmentTrial:
     def __call__(self, wheel: Path, cell: Cell, *, gpu: bool) -> TrialResult:
         """Raises ToolchainError if uv, the compiler of the stand-ins, or torch cannot be had."""
         if kind := _foreign(cell.combo.platform):
-            foreign = Finding("import.foreign", cell.combo.package, f"an import on {kind}", "a machine of another kind")
-            return TrialResult((foreign,), cell.combo.python, "none")
+            return self._emulated(kind, wheel, cell)
         if self.interpreter is not None:
             return self._on_interpreter(self.interpreter, wheel, cell, gpu=gpu)
         uv = find_uv()
         python = find_python(cell.combo.python, self.runner, uv=uv)
         if python is None:
             skipped = Finding("import.skipped", cell.combo.package, f"CPython {cell.combo.python}", "none here")
-            return TrialResult((skipped,), cell.combo.python, "none")
+            return TrialResult((skipped,), cell.combo.python, "none", done=False)
         full = self.full_torch or gpu
+        if not full and not cell.pypi_twin:
+            wanted = f"torch {cell.combo.torch} for CUDA {cell.combo.cuda}"
+            none = Finding("import.no-torch", cell.combo.package, wanted, "PyPI's build of it has another ABI")
+            return TrialResult((none,), cell.combo.python, "none", done=False)
         with tempfile.TemporaryDirectory(prefix="buildtool-trial-") as scratch:
             folder = Path(scratch)
             environment = self._environment(folder, wheel, cell, uv, python)
             if full:
                 how, libraries = self._install_torch(environment, cell, uv), None
             else:
-                how, libraries = self._link_torch(environment, cell)
+                how, libraries = self._link_torch(environment, cell, host.machine())
             return self._run(folder, environment, libraries, cell, gpu=gpu, how=how)
+
+    def _emulated(self, kind: tuple[str, str], wheel: Path, cell: Cell) -> TrialResult:
+        """The import on an emulated machine if there is one, else a note that says why not."""
+        emulator: emulate.Emulator | str = "a machine of another kind"
+        if kind[0] == "Linux" and sys.platform == "linux":
+            emulator = emulate.find(kind[1], cell.combo.python, os.environ)
+        if isinstance(emulator, str):
+            foreign = Finding("import.foreign", cell.combo.package, f"an import on {' '.join(kind)}", emulator)
+            return TrialResult((foreign,), cell.combo.python, "none", done=False)
+        with tempfile.TemporaryDirectory(prefix="buildtool-trial-") as scratch:
+            folder = Path(scratch)
+            program = emulate.environment(emulator, wheel, folder / "env")
+            how, libraries = self._link_torch(program, cell, kind[1])
+            how = f"{how}; emulated by {emulator.qemu.name}"
+            return self._run(folder, program, libraries, cell, gpu=False, how=how, timeout=TIMEOUT * emulate.SLOWER)
 
     def _on_interpreter(self, interpreter: Path, wheel: Path, cell: Cell, *, gpu: bool) -> TrialResult:
         """A new environment on top of that interpreter's packages; needs neither uv nor a network."""
         with tempfile.TemporaryDirectory(prefix="buildtool-trial-") as scratch:
             folder = Path(scratch)
-            self._must([interpreter, "-m", "venv", "--system-site-packages", "--without-pip", folder / "env"])
+            self._must([interpreter, "-m", "venv", "--without-pip", folder / "env"])
             program = folder / "env" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-            # The bytes passed the static level: no member leaves the folder, none is a link.
-            unpack = (
-                "import sys, sysconfig, zipfile; zipfile.ZipFile(sys.argv[1]).extractall(sysconfig.get_path('platlib'))"
-            )
-            self._must([program, "-I", "-c", unpack, wheel])
-            return self._run(folder, program, None, cell, gpu=gpu, how=f"the torch of {interpreter.name}: real")
+            packages = self._must([interpreter, "-c", _PACKAGES]).stdout.splitlines()
+            self._must([program, "-I", "-c", _UNPACK, wheel, *packages])
+            return self._run(folder, program, None, cell, gpu=gpu, how="torch {}: real; NVIDIA libraries: real")
 
     def _environment(self, folder: Path, wheel: Path, cell: Cell, uv: Path, python: Path) -> Path:
         """A new virtual environment with the wheel in it and nothing else; returns its interpreter."""
@@ -95,18 +121,23 @@ class EnvironmentTrial:
         self._must([uv, "pip", "install", "--quiet", "--python", program, *offline, named])
         return program
 
-    def _link_torch(self, program: Path, cell: Cell) -> tuple[str, tuple[Path, ...]]:
+    def _link_torch(self, program: Path, cell: Cell, machine: str) -> tuple[str, tuple[Path, ...]]:
         """Put the unpacked torch on the environment's path; returns how real it is and its library folders."""
         tree = self.torch()
         site = self.runner.run(
             [program, "-I", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], timeout=TIMEOUT
         )
         (Path(site.stdout.strip()) / "torch-of-the-cell.pth").write_text(f"{tree.root}\n", "utf-8")
+        if os.name == "nt":  # where torch's wheel has them in it
+            return f"{cell.pins.torch}: real; NVIDIA libraries: real", ()
         present = sorted({path.name for folder in tree.cuda_libraries for path in folder.glob("*.so*")})
-        key = digest({"torch": folder_key(tree.lib), "present": present, "machine": host.machine(), "format": 1})
+        key = digest({"torch": folder_key(tree.lib), "present": present, "machine": machine, "format": 1})
+
+        compiler = compiler_for(cell.combo.platform, os.environ, host.machine(), self.runner)
+        link = functools.partial(self._link, compiler.program)
 
         def fill(folder: Path) -> None:
-            standins.build(tree.lib, present, folder, self._link, host.machine())
+            standins.build(tree.lib, present, folder, link, machine)
 
         folder, _ = self.store.fetch("standins", key, fill)
         return f"{cell.pins.torch}: real; NVIDIA libraries: stand-ins", (folder, *tree.cuda_libraries)
@@ -119,13 +150,20 @@ class EnvironmentTrial:
         self._must(argv, timeout=3600)
         return f"{cell.pins.torch}: real; NVIDIA libraries: real"
 
-    def _link(self, source: Path, version_script: Path | None, soname: str, output: Path) -> None:
-        compiler = shutil.which("cc") or shutil.which("g++") or "cc"
+    def _link(self, compiler: str, source: Path, version_script: Path | None, soname: str, output: Path) -> None:
         script = [f"-Wl,--version-script={version_script}"] if version_script else []
         self._must([compiler, "-shared", "-nostdlib", f"-Wl,-soname,{soname}", *script, "-o", output, source])
 
     def _run(
-        self, folder: Path, program: Path, libraries: tuple[Path, ...] | None, cell: Cell, *, gpu: bool, how: str
+        self,
+        folder: Path,
+        program: Path,
+        libraries: tuple[Path, ...] | None,
+        cell: Cell,
+        *,
+        gpu: bool,
+        how: str,
+        timeout: float = TIMEOUT,
     ) -> TrialResult:
         env = base_environment()
         if libraries:
@@ -135,23 +173,24 @@ class EnvironmentTrial:
         script = shutil.copyfile(probe.__file__, elsewhere / "probe.py")
         argv = [str(program), "-I", str(script), cell.combo.package, *(["--gpu"] if gpu else [])]
         try:
-            result = self.runner.run(argv, cwd=elsewhere, env=env, timeout=TIMEOUT)
+            result = self.runner.run(argv, cwd=elsewhere, env=env, timeout=timeout)
         except TimedOutError as error:
-            failed = Finding("import.failed", cell.combo.package, f"an import within {TIMEOUT:.0f} s", error.message)
+            failed = Finding("import.failed", cell.combo.package, f"an import within {timeout:.0f} s", error.message)
             return TrialResult((failed,), cell.combo.python, how)
         report = read_probe(result)
         return TrialResult(
             findings=tuple(judge(report, cell, gpu=gpu)),
             python=str(report.get("python", cell.combo.python)),
-            torch=how,
+            torch=how.format(report.get("torch", "")),
             details={key: report[key] for key in ("registered", "torch_cuda", "gpu") if key in report},
         )
 
-    def _must(self, argv: list[str | Path], timeout: float = TIMEOUT) -> None:
+    def _must(self, argv: list[str | Path], timeout: float = TIMEOUT) -> Result:
         result = self.runner.run(argv, timeout=timeout)
         if result.returncode:
             tail = "\n".join((result.stderr or result.stdout).strip().splitlines()[-8:])
             raise ToolchainError(f"{Path(argv[0]).name} failed while preparing the import check:\n{tail}", _BY_HAND)
+        return result
 
 
 _BY_HAND = "run the command that -v shows by hand, or verify with --level static"
@@ -203,13 +242,23 @@ def _judge_gpu(gpu: Mapping[str, Any], package: str) -> Iterator[Finding]:
             yield Finding("gpu.numerics", where, f"a relative error of at most {gpu['bound']}", str(case["error"]))
 
 
-def _foreign(platform: str) -> str:
-    """The kind of machine that a platform needs, if this one is not of that kind."""
+def _foreign(platform: str) -> tuple[str, str] | None:
+    """The system and machine that a platform needs, if this one is not of that kind."""
     system = "Windows" if platform.startswith("win") else "Linux"
     machine = "aarch64" if platform.endswith("aarch64") else "x86_64"
     here = {"win32": "Windows", "linux": "Linux"}.get(sys.platform, sys.platform)
     same = here == system and host.machine().lower().replace("amd64", "x86_64").replace("arm64", "aarch64") == machine
-    return "" if same else f"{system} {machine}"
+    return None if same else (system, machine)
+
+
+def own_interpreter(cell: Cell) -> Path | None:
+    """The interpreter that runs this, if it is the cell's Python and has the cell's torch."""
+    try:
+        torch = Version(metadata.version("torch"))
+    except metadata.PackageNotFoundError:
+        return None
+    fits = running() == cell.combo.python and torch.base_version == Version(cell.combo.torch).base_version
+    return Path(sys.executable) if fits else None
 
 
 def library_folder(python: Path, runner: Runner) -> Path:

@@ -59,6 +59,8 @@ class TrialResult:
     torch: str
     """How real torch was, e.g. ``torch 2.8.0: real; NVIDIA libraries: stand-ins``."""
     details: Mapping[str, Any] = field(default_factory=dict)
+    done: bool = True
+    """Whether anything was imported; if not, a finding says why."""
 
 
 class Trial(Protocol):
@@ -156,7 +158,8 @@ def verify_wheel(
     started = time.perf_counter()
     result = trial(path, cell, gpu=level == "gpu")
     seconds[level] = time.perf_counter() - started
-    return replace(report, level=level, findings=(*report.findings, *result.findings), trial=result, seconds=seconds)
+    findings = (*report.findings, *result.findings)
+    return replace(report, level=level if result.done else "static", findings=findings, trial=result, seconds=seconds)
 
 
 def verify_bytes(

@@ -35,7 +35,10 @@ class PublishedWheel:
     requires_python: str
     cell: Mapping[str, Any]
     """The cell of its verification report, the combo's fields among the others."""
+    report: bytes
+    """Its verification report, byte for byte."""
     level: str
+    """How far the report says that it was verified."""
     warnings: tuple[str, ...]
     """Codes of the findings that verification let pass."""
 
@@ -47,6 +50,10 @@ class PublishedWheel:
     @property
     def metadata_sha256(self) -> str:
         return hashlib.sha256(self.metadata).hexdigest()
+
+    @property
+    def report_sha256(self) -> str:
+        return hashlib.sha256(self.report).hexdigest()
 
 
 def channel_of(cuda: str, torch: str) -> str:
@@ -80,7 +87,8 @@ def read_dist(folder: Path) -> tuple[PublishedWheel, ...]:
 def _read(path: Path) -> PublishedWheel | str:
     """The wheel, or why it cannot be published."""
     try:
-        report: dict[str, Any] = json.loads(path.with_suffix(".json").read_bytes())
+        written = path.with_suffix(".json").read_bytes()
+        report: dict[str, Any] = json.loads(written)
         cell = {**report["cell"]["combo"], **{k: v for k, v in report["cell"].items() if k != "combo"}}
         expected, passed, level = str(report["sha256"]), report["ok"] is True, str(report["level"])
         warnings = tuple(
@@ -117,6 +125,7 @@ def _read(path: Path) -> PublishedWheel | str:
         metadata=metadata,
         requires_python=fields.get("requires_python", ""),
         cell=cell,
+        report=written,
         level=level,
         warnings=warnings,
     )

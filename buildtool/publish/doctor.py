@@ -72,9 +72,9 @@ def offers_of_manifest(manifest: Mapping[str, Any]) -> tuple[Offer, ...]:
     """The wheels of a published ``wheels.json``. Raises UsageError for anything else."""
     try:
         return tuple(
-            Offer(row["name"], row["package"], minor_of(row["torch"]), row["cuda"], row["python"],
-                  system_of(row["platform"]), tuple(row["archs"]), row["min_driver"], row["channel"])
-            for row in manifest["wheels"]
+            Offer(row["name"], row["package"], minor_of(plan["torch"]), plan["cuda"], plan["python"],
+                  system_of(plan["platform"]), tuple(plan["archs"]), plan["min_driver"], row["channel"])
+            for row in manifest["wheels"] for plan in [row["plan"]]
         )  # fmt: skip
     except (KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"not the manifest of an index: {error!r}", "give the wheels.json that is served") from error

@@ -10,20 +10,19 @@ Formats: PEP 503 (pages), PEP 691 (JSON), PEP 658 and 714 (metadata files), PEP 
 
 from __future__ import annotations
 
-import html
+import hashlib
 import itertools
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote
 
 from buildtool.publish.dist import PublishedWheel
+from buildtool.publish.simple import File, render_project, render_root, spell
 
-API_VERSION = "1.1"
 MANIFEST = "wheels.json"
-MANIFEST_FORMAT = 1
+MANIFEST_FORMAT = 2
 FILES = "files"
+REPORTS = "reports"
 
 
 @dataclass(frozen=True)
@@ -44,28 +43,50 @@ class Hosting:
         )
 
 
+@dataclass(frozen=True)
+class Extra:
+    """A further file that a package's page links."""
+
+    package: str
+    name: str
+    content: bytes
+
+
 def render_indexes(wheels: Sequence[PublishedWheel], hosting: Hosting) -> dict[str, bytes]:
     """Every page of every channel, by path below the site's root. Equal input gives equal bytes."""
     files: dict[str, bytes] = {}
     for channel, members in itertools.groupby(_sorted(wheels), key=lambda wheel: wheel.channel):
-        projects: list[str] = []
-        for package, group in itertools.groupby(members, key=lambda wheel: wheel.package):
-            rows = list(group)
-            projects.append(package)
-            depth = channel.count("/") + 2
-            files[f"{channel}/{package}/index.html"] = _project_page(package, rows, hosting, depth).encode()
-            files[f"{channel}/{package}/index.json"] = _json(_project_json(package, rows, hosting, depth))
-        files[f"{channel}/index.html"] = _root_page(channel, projects).encode()
-        files[f"{channel}/index.json"] = _json(
-            {"meta": {"api-version": API_VERSION}, "projects": [{"name": project} for project in projects]}
-        )
+        files |= render_channel(channel, tuple(members), hosting)
     if not hosting.base_url and hosting.with_metadata:
         files |= {f"{FILES}/{wheel.name}.metadata": wheel.metadata for wheel in wheels}
     return files
 
 
+def render_channel(
+    channel: str, wheels: Sequence[PublishedWheel], hosting: Hosting, extras: Sequence[Extra] = ()
+) -> dict[str, bytes]:
+    """The pages of one index, and the extra files beside the page of their package."""
+    files: dict[str, bytes] = {}
+    projects: list[str] = []
+    for package, group in itertools.groupby(_sorted(wheels), key=lambda wheel: wheel.package):
+        projects.append(package)
+        depth = channel.count("/") + 2
+        own = [extra for extra in extras if extra.package == package]
+        rows = [*(_of_wheel(wheel, hosting, depth) for wheel in group), *map(_of_extra, own)]
+        place = f"{channel}/{package}"
+        files[f"{place}/index.html"], files[f"{place}/index.json"] = render_project(package, rows)
+        files |= {f"{channel}/{package}/{extra.name}": extra.content for extra in own}
+    files[f"{channel}/index.html"], files[f"{channel}/index.json"] = render_root(channel, projects)
+    return files
+
+
+def render_reports(wheels: Iterable[PublishedWheel]) -> dict[str, bytes]:
+    """The verification report of every wheel, by path below the site's root."""
+    return {_report_path(wheel): wheel.report for wheel in wheels}
+
+
 def render_manifest(wheels: Sequence[PublishedWheel], hosting: Hosting) -> bytes:
-    """``wheels.json``: every wheel with its cell, hashes and how far it was verified."""
+    """``wheels.json``: every wheel with its plan, its hashes, and where its report is and what that says."""
     rows = [
         {
             "name": wheel.name,
@@ -77,82 +98,41 @@ def render_manifest(wheels: Sequence[PublishedWheel], hosting: Hosting) -> bytes
             "size": wheel.size,
             "metadata_sha256": wheel.metadata_sha256,
             "requires_python": wheel.requires_python,
-            "torch": wheel.cell["torch"],
-            "cuda": wheel.cell["cuda"],
-            "python": wheel.cell["python"],
-            "platform": wheel.cell["platform"],
-            "build_tag": wheel.cell["build_tag"],
-            "archs": list(wheel.cell["archs"]),
-            "min_driver": wheel.cell["min_driver"],
-            "verified": wheel.level,
-            "warnings": list(wheel.warnings),
+            "provenance": (hosting.provenance or {}).get(wheel.name, ""),
+            "plan": dict(wheel.cell),
+            "report": {
+                "url": quote(_report_path(wheel)),
+                "sha256": wheel.report_sha256,
+                "level": wheel.level,
+                "warnings": list(wheel.warnings),
+            },
         }
         for wheel in _sorted(wheels)
     ]
     channels = sorted({wheel.channel for wheel in wheels})
-    return _json({"format": MANIFEST_FORMAT, "channels": channels, "wheels": rows})
+    return spell({"format": MANIFEST_FORMAT, "channels": channels, "wheels": rows})
+
+
+def _report_path(wheel: PublishedWheel) -> str:
+    return f"{REPORTS}/{wheel.name.removesuffix('.whl')}.json"
 
 
 def _sorted(wheels: Iterable[PublishedWheel]) -> list[PublishedWheel]:
     return sorted(wheels, key=lambda wheel: (wheel.channel, wheel.package, wheel.name))
 
 
-def _json(value: Any) -> bytes:
-    return (json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False) + "\n").encode()
-
-
-def _page(title: str, lines: Iterable[str]) -> str:
-    body = "\n".join(lines)
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta name="pypi:repository-version" content="{API_VERSION}">\n<title>{html.escape(title)}</title>\n</head>\n'
-        f"<body>\n<h1>{html.escape(title)}</h1>\n{body}\n</body>\n</html>\n"
+def _of_wheel(wheel: PublishedWheel, hosting: Hosting, depth: int) -> File:
+    return File(
+        wheel.name,
+        wheel.version,
+        hosting.url(wheel.name, depth),
+        wheel.sha256,
+        wheel.size,
+        wheel.requires_python,
+        wheel.metadata_sha256 if hosting.with_metadata else "",
+        (hosting.provenance or {}).get(wheel.name, ""),
     )
 
 
-def _root_page(channel: str, projects: Iterable[str]) -> str:
-    return _page(f"Packages for {channel}", (f'<a href="{quote(p)}/">{html.escape(p)}</a><br>' for p in projects))
-
-
-def _project_page(package: str, wheels: Iterable[PublishedWheel], hosting: Hosting, depth: int) -> str:
-    return _page(f"Links for {package}", (_link(wheel, hosting, depth) for wheel in wheels))
-
-
-def _link(wheel: PublishedWheel, hosting: Hosting, depth: int) -> str:
-    attributes = {"href": f"{hosting.url(wheel.name, depth)}#sha256={wheel.sha256}"}
-    if wheel.requires_python:
-        attributes["data-requires-python"] = wheel.requires_python
-    if hosting.with_metadata:
-        # PEP 714: the second name is what clients from before it look for.
-        for name in ("data-core-metadata", "data-dist-info-metadata"):
-            attributes[name] = f"sha256={wheel.metadata_sha256}"
-    if provenance := (hosting.provenance or {}).get(wheel.name):
-        attributes["data-provenance"] = provenance
-    spelled = " ".join(f'{name}="{html.escape(value)}"' for name, value in attributes.items())
-    return f"<a {spelled}>{html.escape(wheel.name)}</a><br>"
-
-
-def _project_json(package: str, wheels: Sequence[PublishedWheel], hosting: Hosting, depth: int) -> dict[str, Any]:
-    return {
-        "meta": {"api-version": API_VERSION},
-        "name": package,
-        "versions": sorted({wheel.version for wheel in wheels}),
-        "files": [_file_json(wheel, hosting, depth) for wheel in wheels],
-    }
-
-
-def _file_json(wheel: PublishedWheel, hosting: Hosting, depth: int) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "filename": wheel.name,
-        "url": hosting.url(wheel.name, depth),
-        "hashes": {"sha256": wheel.sha256},
-        "size": wheel.size,
-        "yanked": False,
-    }
-    if wheel.requires_python:
-        row["requires-python"] = wheel.requires_python
-    if hosting.with_metadata:
-        row["core-metadata"] = row["dist-info-metadata"] = {"sha256": wheel.metadata_sha256}
-    if provenance := (hosting.provenance or {}).get(wheel.name):
-        row["provenance"] = provenance
-    return row
+def _of_extra(extra: Extra) -> File:
+    return File(extra.name, "", quote(extra.name), hashlib.sha256(extra.content).hexdigest(), len(extra.content))

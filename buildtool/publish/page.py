@@ -15,7 +15,8 @@ from buildtool.prove.package import Cause
 
 TEMPLATE = Path(__file__).with_name("page.html")
 _MARK = "@DATA@"
-_KEYS = ("name", "package", "channel", "cuda", "python", "archs", "min_driver", "size", "sha256", "verified")
+_KEYS = ("name", "package", "channel", "size", "sha256")
+_PLAN_KEYS = ("cuda", "python", "archs", "min_driver")
 
 
 def render_page(manifest: bytes, causes: Iterable[Cause], site_url: str = "") -> str:
@@ -30,8 +31,10 @@ def render_page(manifest: bytes, causes: Iterable[Cause], site_url: str = "") ->
 def _row(row: dict[str, Any]) -> dict[str, Any]:
     return {
         **{key: row[key] for key in _KEYS},
+        **{key: row["plan"][key] for key in _PLAN_KEYS},
         "torch": str(row["channel"]).partition("/torch")[2],
-        "system": system_of(str(row["platform"])),
+        "system": system_of(str(row["plan"]["platform"])),
+        "verified": row["report"]["level"],
     }
 
 

@@ -32,6 +32,7 @@ from buildtool.make.runner import Runner, base_environment
 from buildtool.plan.tags import minor_of, version_key
 from buildtool.publish.clients import Client, Target, site_packages
 from buildtool.publish.index import FILES
+from buildtool.publish.variants import CHANNEL as VARIANTS
 
 WRONG_TORCH = "1.13.1"
 """A torch that no channel is for."""
@@ -61,7 +62,7 @@ class Outcome:
     python: str
     platform: str
     case: str
-    """``right``, ``other torch``, ``other Python`` or ``flat page``."""
+    """``right``, ``other torch``, ``other Python``, ``variants`` or ``flat page``."""
     ok: bool
     seen: str
 
@@ -92,7 +93,8 @@ class Bench:
 
 def rows_of(manifest: Mapping[str, Any]) -> tuple[Row, ...]:
     """The wheels of a ``wheels.json``."""
-    return tuple(Row(**{key: str(row[key]) for key in Row.__dataclass_fields__}) for row in manifest["wheels"])
+    facts = ({**row["plan"], **row} for row in manifest["wheels"])
+    return tuple(Row(**{key: str(fact[key]) for key in Row.__dataclass_fields__}) for fact in facts)
 
 
 def self_test(site: Path, bench: Bench) -> tuple[Outcome, ...]:
@@ -102,6 +104,8 @@ def self_test(site: Path, bench: Bench) -> tuple[Outcome, ...]:
         outcomes = [outcome for row in rows for outcome in _cell(row, rows, f"{address}/{row.channel}/", bench)]
         outcomes += [outcome for channel in sorted({row.channel for row in rows}) for outcome in
                      _other_python(channel, rows, f"{address}/{channel}/", bench)]  # fmt: skip
+        if (site / VARIANTS).is_dir():
+            outcomes += [outcome for row in rows for outcome in _variants(row, f"{address}/{VARIANTS}/", bench)]
     return (*outcomes, *control(site, rows, bench))
 
 
@@ -218,6 +222,20 @@ def _other_python(channel: str, rows: Sequence[Row], index: str, bench: Bench) -
         ok = result.returncode != 0 and not _build(python, own[0].package) and _state(python, "torch") == before
         yield Outcome(client.name, channel, own[0].package, version, own[0].platform, "other Python",
                       ok, "refused" if ok else "installed something")  # fmt: skip
+
+
+def _variants(row: Row, index: str, bench: Bench) -> Iterator[Outcome]:
+    """From the page of all variants an installer takes the right one, or, not knowing variants, refuses."""
+    if row.platform not in bench.platforms or bench.python(row.python) is None:
+        return
+    for client in bench.clients:
+        python = _environment(bench, row.python, row.torch)
+        before = _state(python, "torch")
+        result = client.install(row.package, index, Target(python))
+        build = _build(python, row.package)
+        ok = build == row.build_tag if result.returncode == 0 else not build
+        seen = f"build {build}" if build else "refused"
+        yield _outcome(client, row, "variants", seen, ok=ok and _state(python, "torch") == before)
 
 
 def _environment(bench: Bench, python: str, torch: str, *, real: bool = False) -> Path:

@@ -44,17 +44,17 @@ def check_growth(before: Mapping[str, str], wheels: Iterable[PublishedWheel], *,
         )
 
 
-def write_site(out: Path, files: Mapping[str, bytes], wheels: Sequence[PublishedWheel], *, with_wheels: bool) -> None:
+def write_site(out: Path, files: Mapping[str, bytes], wheels: Sequence[PublishedWheel] = ()) -> None:
     """Write the site so that ``out`` is the old one or the new one, whole, at every moment but the swap of two renames.
 
-    ``with_wheels`` puts the wheels below it, as hard links where the file system allows.
+    ``wheels`` are those that it serves itself: they are put below it, as hard links where the file system allows.
     """
     out = out.absolute()
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
         try:
-            _fill(staging / "new", files, wheels if with_wheels else ())
+            _fill(staging / "new", files, wheels)
             if out.exists():
                 out.rename(staging / "old")
             (staging / "new").rename(out)

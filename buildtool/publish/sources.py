@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -18,6 +19,7 @@ from pypi_simple import (
     PyPISimple,
     UnsupportedContentTypeError,
 )
+from remotezip import RemoteZip, RemoteZipError
 
 from buildtool.errors import PublishError
 from buildtool.plan.cells import PYTORCH_INDEX
@@ -67,7 +69,10 @@ def _wheels(client: PyPISimple, source: str) -> list[DistributionPackage]:
 
 
 def _cuda(client: PyPISimple, packages: Sequence[DistributionPackage], system: str) -> str:
-    """The CUDA version of one release, from the first of its wheels whose metadata is served beside it (PEP 658)."""
+    """The CUDA version of one release, from the first of its wheels whose metadata is served beside it (PEP 658).
+
+    Where none is, as on some mirrors, the metadata is read out of a wheel, which takes a few of its bytes.
+    """
     for package in packages:
         try:
             # Not every mirror passes on the hash of the metadata file; what is read here is only compared, never run.
@@ -77,7 +82,17 @@ def _cuda(client: PyPISimple, packages: Sequence[DistributionPackage], system: s
             continue
         except requests.RequestException as error:
             raise PublishError(f"PyPI does not answer: {type(error).__name__}", "look at the network") from error
-    return ""
+    try:
+        return cuda_of_metadata(_persistently(partial(_metadata_inside, packages[0].url)), system)
+    except (requests.RequestException, RemoteZipError, zipfile.BadZipFile, StopIteration):
+        return ""
+
+
+def _metadata_inside(url: str) -> str:
+    with RemoteZip(url, timeout=_TIMEOUT) as wheel:
+        name = next(name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+        metadata: bytes = wheel.read(name)
+    return metadata.decode("utf-8")
 
 
 def _persistently(ask: Callable[[], _T]) -> _T:

@@ -149,7 +149,7 @@ def _changes(minor: str, facts: TorchFacts, served: list[Build]) -> Iterator[Gap
         rows = f"experimental_cuda = {_listed([*facts.experimental_cuda, *cudas])}"
         what = f"{', '.join(where)} serves PyTorch {minor} for CUDA {', '.join(sorted(cudas, key=version_key))}"
         yield Gap(f"{table}.experimental_cuda", what, rows)
-    pythons = {build.python for build in served} - set(facts.pythons)
+    pythons = {build.python for build in served} - {*facts.pythons, *facts.experimental_pythons}
     if pythons:
         rows = f"pythons = {_listed([*facts.pythons, *pythons])}"
         what = f"PyTorch {minor} is served for Python {', '.join(sorted(pythons, key=version_key))}"

@@ -24,18 +24,22 @@ def identifier(cell: Cell) -> str:
 
 
 def repair_command(cell: Cell) -> str:
-    """The repair step: the tag that the matrix says, never the one that the image would suggest."""
+    """The repair step: the tag that the matrix says, never the one that the image would suggest.
+
+    What auditwheel has packed in its own way is then packed in ours, so that the audit sees the form that is shipped.
+    """
     if not cell.combo.platform.startswith("manylinux"):
         return ""
     excludes = " ".join(f"--exclude '{pattern}'" for pattern in EXCLUDED_LIBRARIES)
-    return f"auditwheel repair --plat {cell.combo.platform} --only-plat {excludes} -w {{dest_dir}} {{wheel}}"
+    repair = f"auditwheel repair --plat {cell.combo.platform} --only-plat {excludes} -w /tmp/repaired {{wheel}}"
+    return f"{repair} && python -m buildtool.make.wheel /tmp/repaired/{cell.wheel} {{dest_dir}}"
 
 
 def render_config(
     matrix: Matrix,
     cell: Cell,
     *,
-    audit: Sequence[str] = (),
+    audit: str = "",
     engine: str = "docker",
     create_args: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
@@ -70,7 +74,8 @@ def render_config(
             "container-engine": container,
             f"manylinux-{facts.machine}-image": image or facts.container,
             "repair-wheel-command": repair_command(cell),
-            "audit-command": " ".join(audit),
+            "audit-requires": [],
+            "audit-command": audit,
         }
     )
     if environment:

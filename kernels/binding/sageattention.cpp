@@ -56,7 +56,8 @@ Choice parse_choice(const std::string& path, const std::string& gran, const std:
   else
     TORCH_CHECK_VALUE(false, "pv_accum_dtype of path ", path, " must be fp32, ",
                       choice.fp8 ? "fp32+fp32 or fp32+fp16" : "fp16 or fp16+fp32", ", got ", accumulator);
-  choice.vmax = choice.accumulator == Accumulator::fp32_fp16 ? 2.25f : 448.0f;
+  const bool narrow = choice.accumulator == Accumulator::fp32_fp16;
+  choice.vmax = !narrow ? 448.0f : choice.sm90 ? sage::kWgmmaVMax : 2.25f;
   choice.smooth_k = smooth_k, choice.smooth_v = smooth_v, choice.lse = lse;
   return choice;
 }
@@ -121,7 +122,9 @@ std::tuple<Tensor, Tensor> run(const Tensor& q_tensor, const View& q, const View
 
   // One allocation for everything between the input and the output.
   const bool mean_of_v = choice.smooth_v;
-  const bool pack_q = !q.aligned(), pack_v = !choice.fp8 && (!v.aligned() || mean_of_v);
+  // A row that all tokens share has no place in a tensor map.
+  const bool shared_row = choice.sm90 && q.token == 0 && q.S > 1;
+  const bool pack_q = !q.aligned() || shared_row, pack_v = !choice.fp8 && (!v.aligned() || mean_of_v);
   const int64_t k_rows = (sequences ? k.S / 128 + batch : ceil_div<int64_t>(k.S, 128)) * 128;
   const int64_t k_heads = k.B * k.H, means = batch * k.H * D * 4;
   const int block = choice.sm90 ? sage::kWgmmaKeyBlock : sage::kMmaKeyBlock;
@@ -210,7 +213,7 @@ std::tuple<Tensor, Tensor> run(const Tensor& q_tensor, const View& q, const View
   const View o = sequences ? View(target) : View(target, layout);
   params.out = {target.mutable_data_ptr(), o.batch, o.head, o.token};
 
-  const sage::AttnConfig config{D, bf16, choice.per_warp, choice.fp8, choice.accumulator};
+  const sage::AttnConfig config{D, bf16, choice.per_warp, choice.fp8, choice.accumulator, q.S};
   if (choice.sm90) sage::launch_attention_wgmma(place.device, params, config, place.stream);
   else sage::launch_attention_mma(place.device, params, config, place.stream);
   if (ragged) out.copy_(padded.narrow(-1, 0, q.D));

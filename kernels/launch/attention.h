@@ -18,6 +18,7 @@ struct AttnConfig {
   bool per_warp; ///< Q's granularity; K's is already in k_scale
   bool fp8;      ///< V is v8 (f8 path), else 16-bit v (f16 path)
   Accumulator accumulator;
+  int64_t q_tokens;  ///< tokens of q's only dimension for them: Sq, or those of the whole pack
 };
 
 template <class T>

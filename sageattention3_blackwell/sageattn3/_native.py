@@ -122,8 +122,11 @@ def load() -> Record:
         raise ImportError(f"sageattn3: {error}; reinstall the wheel") from None
     try:
         import torch  # noqa: PLC0415 - the record is read first, so that a missing torch gets its sentence too
-    except ImportError as error:
-        raise ImportError(f"sageattn3: {misfit(record, None, None)} ({error})") from None
+    except (ImportError, OSError) as error:
+        sentence = misfit(record, None, None)
+        if record is not None and getattr(error, "name", None) != "torch":
+            sentence = f"this is {record.title}, and the PyTorch here does not import; reinstall that first"
+        raise ImportError(f"sageattn3: {sentence} ({error})") from None
     sentence = misfit(record, torch.__version__, torch.version.cuda)
     if sentence is not None or record is None:
         raise ImportError(f"sageattn3: {sentence}")

@@ -132,6 +132,28 @@ def test_comfyui_attention_sage(
     assert exact.error(out.view(2, 200, 4, head_dim).transpose(1, 2), expected) < 0.06
 
 
+def test_the_varlen_attention_of_comfyui_nodes(
+    sage: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`comfy-sparse-attn`, which ComfyUI's custom nodes for sparse and packed tensors share."""
+    assert sage
+    for name in ("comfy", "comfy.model_management"):  # it asks ComfyUI for the device where there is one
+        monkeypatch.setitem(sys.modules, name, None)
+    client = pytest.importorskip("comfy_sparse_attn", reason="pip install comfy-sparse-attn", exc_type=ImportError)
+    q, k, v = exact.inputs(heads=(8, 8), tokens=(300, 333), head_dim=128, dtype=torch.bfloat16)
+    offsets_q, offsets_k = ((0, 100, 300), (0, 200, 333))
+    on_gpu = [torch.tensor(offsets, dtype=torch.int32, device="cuda") for offsets in (offsets_q, offsets_k)]
+    packed = [x[0].transpose(0, 1).contiguous() for x in (q, k, v)]
+    with caplog.at_level(logging.WARNING):
+        out = client.dispatch_varlen_attention(*packed, *on_gpu, 200, 200)
+    assert client.get_varlen_backend() == "sage2"
+    assert caplog.records == []
+    for part in range(2):
+        rows, keys = slice(*offsets_q[part : part + 2]), slice(*offsets_k[part : part + 2])
+        expected, _ = exact.attention(q[:, :, rows], k[:, :, keys], v[:, :, keys])
+        assert exact.error(out[rows].transpose(0, 1)[None], expected) < 0.03
+
+
 def test_calls_as_clients_write_them(sage: Any) -> None:
     q, k, v = exact.inputs(batch=2, tokens=(150, 150), dtype=torch.bfloat16)
     expected, expected_lse = exact.attention(q, k, v)

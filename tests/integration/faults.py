@@ -14,7 +14,7 @@ import signal
 import sys
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from subprocess import Popen
@@ -23,7 +23,7 @@ from typing import Any, cast
 import hatchling.builders.wheel  # noqa: F401 - so that forked builds have it already
 
 from buildtool.make import native, outbox, parts
-from buildtool.make.runner import Result
+from buildtool.make.runner import Result, Runner
 from buildtool.make.schedule import work_of
 from buildtool.make.stage import Package
 from buildtool.make.store import Store, file_digest
@@ -163,9 +163,9 @@ class Played:
         pass
 
 
-def gate(wheel: Path, cell: Cell, torch: Callable[[], TorchTree]) -> Verdict:
+def gate(wheel: Path, cell: Cell, torch: Callable[[], TorchTree], runner: Runner) -> Verdict:
     """Passes a wheel that is a whole zip."""
-    del cell, torch
+    del cell, torch, runner
     with zipfile.ZipFile(wheel) as archive:
         bad = archive.testzip()
     return Verdict(bad is None, {"sha256": file_digest(wheel)}, (f"{bad} is damaged",) if bad else ())
@@ -176,6 +176,8 @@ class Site:
     """One project, its cache and its output folder, all below ``root``."""
 
     root: Path
+    injected: list[str] = field(default_factory=list)
+    """Every fault that was made to happen here."""
 
     @property
     def dist(self) -> Path:

@@ -65,6 +65,14 @@ SAGE_DEVICE void tma_load_3d(u32 destination_smem, const TensorMap& map, u32 bar
       : "memory");
 }
 
+// The same for a four-dimensional map.
+SAGE_DEVICE void tma_load_4d(u32 destination_smem, const TensorMap& map, u32 barrier_smem, int x, int y, int z, int t) {
+  asm volatile(
+      "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, %6}], [%2];"
+      ::"r"(destination_smem), "l"((u64)&map), "r"(barrier_smem), "r"(x), "r"(y), "r"(z), "r"(t)
+      : "memory");
+}
+
 // Copies `bytes` (a multiple of 16, both ends 16-byte aligned); completes on the barrier.
 SAGE_DEVICE void bulk_load(u32 destination_smem, const void* source_gmem, u32 bytes, u32 barrier_smem) {
   asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(

@@ -151,6 +151,23 @@ def test_no_torch_at_all(run: Run) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "failure",
+    [
+        "raise ImportError('libcudnn.so.9: cannot open shared object file: No such file or directory')",
+        "raise OSError('[WinError 126] The specified module could not be found')",
+        "import a_module_that_torch_needs",
+    ],
+)
+def test_a_torch_that_does_not_import_is_not_called_missing(site: Path, run: Run, failure: str) -> None:
+    install_torch(site, "2.8.0", "12.8")
+    (site / "torch/__init__.py").write_text(failure, encoding="utf-8")
+    said = last_line(run("-c", IMPORTS))
+    assert said.startswith("ImportError: sageattention: this is sageattention 2.2.0 for torch 2.8 and CUDA 12.8")
+    assert "does not import; reinstall that first (" in said
+    assert "not installed" not in said
+
+
 def test_a_torch_without_cuda(site: Path, run: Run) -> None:
     install_torch(site, "2.8.0+cpu", None)
     assert "build without CUDA" in last_line(run("-c", IMPORTS))

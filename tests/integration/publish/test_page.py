@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from buildtool.prove.package import load_causes
+from buildtool.plan.cells import Cell
+from buildtool.prove.package import load_causes, load_dispatch
 from buildtool.publish.dist import read_dist
+from buildtool.publish.doctor import advise, offer_of_cell, read_machine
 from buildtool.publish.index import MANIFEST, Hosting, render_indexes, render_manifest
 from buildtool.publish.page import render_page
 from buildtool.publish.site import write_site
@@ -37,15 +39,19 @@ TEXTS = {
 def page(root: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     release = cells_of(root, "set=release", "package=sageattention")
     cells = release + cells_of(root, "torch=2.11", "cuda=13.0", "python=3.12", "package=sageattention")
-    wheels = read_dist(write_dist(cells, tmp_path_factory.mktemp("dist")))
-    site = tmp_path_factory.mktemp("page") / "site"
+    return written(cells, root, tmp_path_factory.mktemp("page"))
+
+
+def written(cells: tuple[Cell, ...], root: Path, folder: Path) -> str:
+    wheels = read_dist(write_dist(cells, folder / "dist"))
+    site = folder / "site"
     manifest = render_manifest(wheels, Hosting())
     files = {
         **render_indexes(wheels, Hosting()),
         MANIFEST: manifest,
         "index.html": render_page(manifest, load_causes(root), "https://example.org/wheels/").encode(),
     }
-    write_site(site, files, wheels, with_wheels=True)
+    write_site(site, files, wheels)
     return (site / "index.html").as_uri()
 
 
@@ -109,6 +115,38 @@ def test_the_doctors_output_makes_the_choice(browser: Any, page: str) -> None:
     browser.find_element("id", "paste").clear()
     browser.find_element("id", "paste").send_keys(json.dumps({**DOCTOR, "torch": "2.4.0"}))
     assert "PyTorch 2.4" in text(browser, "#doctor")
+
+
+GPUS = (None, ("Tesla T4", "7.5"), ("A100", "8.0"), ("H200", "9.0"), ("B200", "10.0"), ("RTX 5090", "12.0"))
+
+
+def test_the_page_and_the_doctor_choose_alike(
+    browser: Any, root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    cells = cells_of(root, "set=all", "package=sageattention", "torch=2.8,2.11", "python=3.12")
+    opened(browser, written(cells, root, tmp_path_factory.mktemp("all")))
+    offers, dispatch = tuple(map(offer_of_cell, cells)), load_dispatch(root)
+    choices = set()
+    for torch, cuda in (("2.8.0+cu126", "12.6"), ("2.8.0+cu128", "12.8"), ("2.11.0", "13.0"), ("2.11.0", "of PyPI")):
+        for driver in ("", "520.61.05", "570.86.10", "580.65.06"):
+            for gpu in GPUS:
+                gpus = [{"name": gpu[0], "capability": gpu[1]}] if gpu else []
+                report = {**DOCTOR, "torch": torch, "torch_cuda": cuda, "driver": driver, "gpus": gpus}
+                advice = advise(read_machine(report), offers, "sageattention", dispatch)
+                browser.execute_script(
+                    "const p = document.getElementById('paste'); p.value = arguments[0]; "
+                    "p.dispatchEvent(new Event('input'))",
+                    json.dumps(report),
+                )
+                seen = text(browser, "#doctor")
+                assert (seen == "The choice above is your machine.") == bool(advice.wheel), report
+                if advice.wheel:
+                    assert advice.wheel in text(browser, "#answer"), report
+                else:
+                    reason = advice.reasons[0].replace("torch", "PyTorch")
+                    assert seen.rstrip(".").lower() in reason.lower(), report
+                choices.add(advice.wheel)
+    assert len(choices) > 4
 
 
 @pytest.mark.parametrize("code", TEXTS)

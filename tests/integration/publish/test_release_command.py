@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -102,6 +103,21 @@ def test_a_changed_wheel_does_not_count(scratch: Scratch, capsys: pytest.Capture
     (scratch.dist / scratch.wheels[0]).write_bytes(b"other")
     scratch.run("check")
     assert f"{scratch.wheels[0]} is not verified: its bytes are not those of its report" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="ssh-keygen is not installed")
+def test_a_tag_is_signed_if_there_is_a_key(scratch: Scratch, tmp_path: Path) -> None:
+    for name in scratch.wheels:
+        scratch.shelve(name)
+    give_evidence(scratch, tmp_path / "digest")
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    git(scratch.root, "config", "gpg.format", "ssh")
+    git(scratch.root, "config", "user.signingkey", str(key))
+    assert scratch.run("tag") == 0
+    (tmp_path / "signers").write_text(f"release@example.invalid {key.with_suffix('.pub').read_text()}")
+    git(scratch.root, "config", "gpg.ssh.allowedSignersFile", str(tmp_path / "signers"))
+    git(scratch.root, "tag", "--verify", "v2.2.0")
 
 
 def test_from_ready_to_public(

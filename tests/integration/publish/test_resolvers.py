@@ -26,6 +26,7 @@ def test_installers_choose_right_from_channels_and_wrong_from_a_flat_page(root: 
         "--out",
         tmp_path / "site",
         "--self-test",
+        "--variants",
         "--json",
     ]
     done = subprocess.run(argv, cwd=root, capture_output=True, text=True, timeout=900, check=False)
@@ -35,7 +36,7 @@ def test_installers_choose_right_from_channels_and_wrong_from_a_flat_page(root: 
     clients = {outcome["client"].split()[0] for outcome in outcomes}
     assert clients == {"pip", "uv"}
     cases = {outcome["case"] for outcome in outcomes}
-    assert {"right", "other torch", "flat page", "right (choice only)"} <= cases
+    assert {"right", "other torch", "flat page", "right (choice only)", "variants"} <= cases
     swapped = [outcome["seen"] for outcome in outcomes if outcome["case"] == "flat page"]
     assert swapped == ["torch 2.8.0 became 2.9.0"] * 3
     assert (tmp_path / "site" / "index.html").is_file()

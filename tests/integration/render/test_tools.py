@@ -94,6 +94,20 @@ def test_bake_linux_is_the_release(root: Path) -> None:
     assert set(bake(root, "test-linux")["target"]) == {f"test-{name}" for name in names}
 
 
+def test_bake_groups_are_sets_torches_and_cudas(root: Path) -> None:
+    matrix = load_matrix(root / "matrix.toml")
+    cells = bake_cells(matrix)
+    expected: dict[str, set[str]] = {}
+    for cell in cells:
+        torch, cuda = ".".join(cell.combo.torch.split(".")[:2]), cell.combo.cuda
+        groups = [f"torch-{torch}", f"cuda-{cuda}", *(f"set-{name}" for name in matrix.sets if name != "default")]
+        for group in groups:
+            if not group.startswith("set-") or cell.combo in matrix.sets[group.removeprefix("set-")]:
+                expected.setdefault(group.replace(".", "_"), set()).add(cell_name(cell))
+    groups = bake(root, *expected)["group"]
+    assert {name: set(groups[name]["targets"]) for name in expected} == expected
+
+
 def test_cache_scopes_do_not_collide(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CACHE", "gha")
     targets = bake(root, "cell", "test-cell")["target"]

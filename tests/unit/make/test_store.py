@@ -137,3 +137,13 @@ def test_file_digest_is_sha256(tmp_path_factory: pytest.TempPathFactory, data: b
     path = tmp_path_factory.mktemp("f") / "data"
     path.write_bytes(data)
     assert file_digest(path) == hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root can give files to somebody else")
+def test_what_root_adds_belongs_to_the_owner_of_the_store(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.root.mkdir()
+    os.chown(store.root, 1234, 1234)
+    entry = store.put("cubin", "ab12", fill)
+    assert {path.stat().st_uid for path in (store.root / "cubin").rglob("*")} == {1234}
+    assert store.get("cubin", "ab12") == entry

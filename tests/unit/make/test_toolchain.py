@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from subprocess import Popen
+from typing import Any
 
 import pytest
 
@@ -90,6 +91,27 @@ def test_a_toolchain_is_installed_once(tmp_path: Path) -> None:
     assert uv.calls == 1
 
 
+def test_windows_takes_the_cuda_build_from_pytorchs_index(tmp_path: Path) -> None:
+    pins, seen = ("torch==2.8.0", PIN), []
+
+    class Recorder(Uv):
+        def run(self, argv: Sequence[str | PathLike[str]], **options: Any) -> Result:
+            words = [str(word) for word in argv]
+            seen.append((words, Path(words[words.index("-r") + 1]).read_text()))
+            return super().run(argv, **options) if "--require-hashes" in words else Result((), 0, "", "", 0, 0)
+
+    toolchains = Toolchains(Store(tmp_path), Recorder(), Path("uv"))
+    for platform in ("win_amd64", "linux_x86_64"):
+        toolchains.torch(pins, LOCK, "3.12", platform, "cu128")
+    (first, hashed), (second, apart), (_, all_hashed) = seen
+    assert "--require-hashes" in first
+    assert "torch==2.8.0" not in hashed
+    assert apart == "torch==2.8.0+cu128"
+    assert second[second.index("--default-index") + 1].endswith("/cu128")
+    assert second[second.index("--python-platform") + 1] == "x86_64-pc-windows-msvc"
+    assert "torch==2.8.0" in all_hashed
+
+
 def test_a_network_that_comes_back_is_waited_for(tmp_path: Path) -> None:
     uv = Uv(NETWORK, NETWORK)
     Toolchains(Store(tmp_path), uv, Path("uv")).nvrtc(PIN, LOCK)
@@ -134,15 +156,19 @@ def test_compilers_see_a_clean_environment() -> None:
 
 
 def test_trees_make_room_for_each_other_when_the_disk_is_nearly_full(tmp_path: Path) -> None:
-    store, lock = Store(tmp_path), LOCK
-    for number in range(5):
-        lock += f"nvidia-x=={number} \\\n    --hash=sha256:{number}\n"
+    store = Store(tmp_path)
+    short = Toolchains(store, Uv(), Path("uv"), free=lambda _: 5e9)
+    short.nvrtc(PIN, LOCK)
     for number in range(5):
         uv = Uv()
         toolchains = Toolchains(store, uv, Path("uv"), free=lambda _: 5e9)
-        toolchains.nvrtc(f"nvidia-x=={number}", lock)
+        assert not toolchains.has_torch((PIN,), LOCK, f"3.{number}", "linux_x86_64")
+        toolchains.torch((PIN,), LOCK, f"3.{number}", "linux_x86_64")
         assert "--no-cache" in uv.last
-    assert len(list(store.root.glob("toolchain/*/*"))) == 4
+    there = [short.has_torch((PIN,), LOCK, f"3.{number}", "linux_x86_64") for number in range(5)]
+    assert there == [False, True, True, True, True]
+    assert len(list(store.root.glob("nvrtc/*/*"))) == 1  # kernels may be compiling with it
     uv = Uv()
-    Toolchains(store, uv, Path("uv"), free=lambda _: 1e12).nvrtc("nvidia-x==0", lock)
+    Toolchains(store, uv, Path("uv"), free=lambda _: 1e12).torch((PIN,), LOCK, "3.0", "linux_x86_64")
     assert (uv.calls, "--no-cache" in uv.last) == (1, False)
+    assert len(list(store.root.glob("torch/*/*"))) == 5

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import zipfile
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from buildtool.errors import BuildToolError, StaleError
 from buildtool.make import outbox
 from buildtool.make.store import file_digest
-from buildtool.make.wheel import DEFAULT_EPOCH, epoch, finish, retag
+from buildtool.make.wheel import DEFAULT_EPOCH, epoch, finish, repack, retag
 
 INFO = "pkg-1.0.dist-info"
 WHEEL = "Wheel-Version: 1.0\nGenerator: hatchling 1.27\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
@@ -55,6 +56,20 @@ def test_the_same_members_in_another_order_make_the_same_bytes(tmp_path: Path) -
     assert finished(tmp_path, "a.whl").read_bytes() == finished(tmp_path, "b.whl", -1).read_bytes()
 
 
+def test_a_wheel_that_another_tool_packed_comes_out_the_same(tmp_path: Path) -> None:
+    ours = finished(tmp_path, "pkg-1.0-280.128-cp312-cp312-linux_x86_64.whl")
+    with zipfile.ZipFile(ours) as archive:
+        members = [(name, archive.read(name)) for name in archive.namelist()]
+    (tmp_path / "theirs").mkdir()
+    theirs = tmp_path / "theirs" / ours.name
+    with zipfile.ZipFile(theirs, "w") as archive:
+        archive.mkdir("pkg")
+        for name, data in reversed(members):
+            archive.writestr(name, data)
+    (tmp_path / "again").mkdir()
+    assert repack(theirs, tmp_path / "again").read_bytes() == ours.read_bytes()
+
+
 def test_record_lists_every_member_with_its_hash(tmp_path: Path) -> None:
     with zipfile.ZipFile(finished(tmp_path, "a.whl")) as archive:
         names = archive.namelist()
@@ -96,6 +111,21 @@ def test_a_wheel_appears_with_its_report_and_is_not_replaced_silently(tmp_path: 
         outbox.publish(staged(place, b"two"), report, out, replace=True)
     assert target.read_bytes() == b"two"
     assert outbox.proven(target, "f") is None
+
+
+def test_a_later_report_takes_the_place_of_the_builds_and_keeps_its_fingerprint(tmp_path: Path) -> None:
+    wheel = staged(tmp_path, b"one")
+    outbox.renew(wheel, {"ok": True, "sha256": file_digest(wheel), "level": "static"})
+    assert outbox.proven(wheel, "f") is None
+    built = {"ok": True, "sha256": file_digest(wheel), "level": "import", "fingerprint": "f", "undone": "no Python"}
+    outbox.report_path(wheel).write_text(json.dumps(built))
+    written = outbox.renew(wheel, {"ok": True, "sha256": file_digest(wheel), "level": "gpu"})
+    assert json.loads(written.read_text())["level"] == "gpu"
+    assert outbox.proven(wheel, "f") is not None
+    wheel.write_bytes(b"two")
+    outbox.renew(wheel, {"ok": True, "sha256": file_digest(wheel), "level": "gpu"})
+    assert outbox.proven(wheel, "f") is None
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["pkg-1.0-1-py3-none-any.json", "pkg-1.0-1-py3-none-any.whl"]
 
 
 def test_an_output_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:

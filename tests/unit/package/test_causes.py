@@ -44,6 +44,35 @@ REAL = [
         "/lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.32' not found (required by /home/u/anaconda3/envs/sage/lib/"
         "python3.12/site-packages/sageattention/_fused.cpython-312-x86_64-linux-gnu.so)",
     ),
+    # Dao-AILab/flash-attention#1762
+    (
+        "glibc",
+        'File "/usr/local/lib/python3.10/site-packages/flash_attn/flash_attn_interface.py", line 15, in <module>\n'
+        "    import flash_attn_2_cuda as flash_attn_gpu\nImportError: /lib/x86_64-linux-gnu/libc.so.6: version "
+        "`GLIBC_2.32' not found (required by /usr/local/lib/python3.10/site-packages/"
+        "flash_attn_2_cuda.cpython-310-x86_64-linux-gnu.so)",
+    ),
+    # huggingface/diffusers#13043
+    (
+        "no-kernel",
+        "Error no kernel image is available for execution on the device at line 73 in file /src/csrc/ops.cu",
+    ),
+    # Comfy-Org/ComfyUI#9671
+    (
+        "sm-disabled",
+        "Error running sage attention: SM89 kernel is not available. Make sure you GPUs with compute capability 8.9., "
+        "using pytorch attention instead.",
+    ),
+    # woct0rdho/SageAttention#50
+    (
+        "sm-disabled",
+        "Error running sage attention: SM80 kernel is not available. make sure you GPUs with compute capability 8.0 or "
+        "higher., using pytorch attention instead.",
+    ),
+    # Dao-AILab/flash-attention#2863
+    ("cxx20", "#error C++20 or later compatible compiler is required to use ATen"),
+    # kairos-agi/kairos#26
+    ("undefined-symbol", "ImportError: undefined symbol: _ZN3c104cuda29c10_cuda_check_implementationEiPKcS2_ib"),
     # woct0rdho/SageAttention#88
     ("no-kernel", "CUDA error: no kernel image is available for execution on the device"),
     # thu-ml/SageAttention#173

@@ -156,7 +156,7 @@ def test_explain_says_what_runs_and_why(core: Any, gpu: Pretend) -> None:
     gpu(9, 0)
     said = core.explain(*qkv(40), is_causal=True, attn_mask=None)
     assert (said.arch, said.path, said.padded_head_dim) == ("sm_90a", "f8_sm90", 64)
-    for part in ("GPU 9.0", "INT8 QK, FP8 PV (wgmma)", "per_thread", "2.25", said.kernel, "cubins/sm_90a.ar"):
+    for part in ("GPU 9.0", "INT8 QK, FP8 PV (wgmma)", "per_thread", "1.125", said.kernel, "cubins/sm_90a.ar"):
         assert part in str(said)
     said = core.explain(*qkv(200))
     assert (said.path, said.kernel) == ("f16", "sage2_mma_bf16_d256")

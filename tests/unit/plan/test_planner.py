@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from buildtool.errors import UsageError
 from buildtool.plan.cells import Cell, Combo
 from buildtool.plan.matrix import Matrix
-from buildtool.plan.planner import cell_of_wheel, make_cell
+from buildtool.plan.planner import cell_of_wheel, make_cell, make_plan
 
 
 def cell(matrix: Matrix, torch: str, cuda: str, platform: str = "linux_x86_64", python: str = "3.12") -> Cell:
@@ -49,7 +49,7 @@ def test_the_abi_belongs_to_the_build_not_to_the_release(matrix: Matrix) -> None
 
 def test_cxx_standard_follows_torch(matrix: Matrix) -> None:
     standards = {combo.torch: make_cell(matrix, combo).cxx_standard for combo in matrix.sets["all"]}
-    assert {torch for torch, standard in standards.items() if standard == 20} == {"2.13.0", "2.14.0"}
+    assert {torch for torch, standard in standards.items() if standard == 20} == {"2.13.0", "2.14.0", "2.15.0"}
 
 
 def test_old_cuda_does_not_get_new_archs(matrix: Matrix) -> None:
@@ -80,3 +80,8 @@ def test_a_file_name_leads_back_to_its_cell(matrix: Matrix, data: st.DataObject)
 def test_a_foreign_file_name_is_refused(matrix: Matrix, name: str) -> None:
     with pytest.raises(UsageError, match="is no wheel of this matrix"):
         cell_of_wheel(matrix, name)
+
+
+def test_pypi_stands_in_for_every_build_but_torch_2_6_of_cuda_12_6(matrix: Matrix) -> None:
+    cells = make_plan(matrix, matrix.sets["all"]).cells
+    assert {(c.combo.torch, c.combo.cuda) for c in cells if not c.pypi_twin} == {("2.6.0", "12.6")}

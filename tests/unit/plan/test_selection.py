@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from buildtool.errors import UsageError
 from buildtool.plan.matrix import AXES, Matrix, sort
 from buildtool.plan.planner import make_plan
-from buildtool.plan.selection import on_machine, select
+from buildtool.plan.selection import on_machine, select, words_for
 
 
 def wheels(matrix: Matrix, *words: str) -> list[str]:
@@ -100,3 +100,18 @@ def test_a_selection_satisfies_its_words(matrix: Matrix, data: st.DataObject) ->
     assert chosen
     assert list(chosen) == sort(chosen)
     assert all(getattr(c, axis) == getattr(combo, axis) for c in chosen for axis in axes)
+
+
+@given(st.data())
+def test_words_for_choose_exactly_these(matrix: Matrix, data: st.DataObject) -> None:
+    chosen = data.draw(st.sets(st.sampled_from(sort(matrix.sets["all"])), min_size=1, max_size=12))
+    again = [select(matrix, words.split()) for words in words_for(matrix, chosen)]
+    assert sorted(combo for found in again for combo in found) == sorted(chosen)
+
+
+def test_words_for_a_block_are_one_selection(matrix: Matrix) -> None:
+    words = ("package=sageattention", "torch=2.9.0,2.10.0", "cuda=12.6,12.8", "python=3.12", "platform=linux_x86_64")
+    block = select(matrix, words)
+    assert len(block) == 4
+    assert words_for(matrix, block) == (" ".join(words),)
+    assert len(words_for(matrix, block[:3])) == 2

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from buildtool.prove.elf import Elf
 from buildtool.prove.findings import CATALOGUE, catalogue_markdown
 from buildtool.prove.sbom import sbom_path
 from buildtool.prove.verify import Report, verify_bytes
@@ -136,6 +137,14 @@ def _append(data: bytes, name: str, content: bytes) -> bytes:
 def _flip(data: bytes) -> bytes:
     at = data.find(b"sageattention/core.py") + 30
     return data[:at] + bytes([data[at] ^ 0x40]) + data[at + 1 :]
+
+
+def _wide(data: bytes) -> bytes:
+    """The image with 49 KiB of static shared memory."""
+    elf = Elf(data)
+    number = next(n for n, section in enumerate(elf.sections) if section.name.startswith(".nv.shared."))
+    (table,) = struct.unpack_from("<Q", data, 0x28)
+    return patched(table + 64 * number + 0x20, "<Q", 49 * 1024)(data)
 
 
 def swap(names: list[str]) -> list[str]:
@@ -316,6 +325,9 @@ BROKEN: dict[str, tuple[Break, set[str]]] = {
     ),
     "entry of another name": (image("sm_80", U80.replace(b"tiny_d64", b"tiny_d32")), {"cubin.entry"}),
     "mangled entry": (image("sm_80", U80.replace(b"tiny_d64", b"_Z4tinyv")), {"cubin.entry"}),
+    "two entries in a cubin": (image("sm_80", s.cubin("pair", "sm_80")), {"cubin.entries"}),
+    "cubin that calls into another": (image("sm_80", s.cubin("call", "sm_80")), {"cubin.undefined"}),
+    "more shared memory than there is": (image("sm_80", _wide(U80)), {"cubin.shared-memory"}),
     "line information": (
         image("sm_80", s.cubin("lines", "sm_80").replace(b"lines\0", b"lines\0")),
         {"cubin.debug", "cubin.entry"},
@@ -453,6 +465,11 @@ def test_every_code_that_a_rule_gives_is_in_the_list(root: Path) -> None:
     used = set(re.findall(r'"([a-z]+\.[a-z0-9-]+)"', sources))
     assert set(CATALOGUE) - used == set()
     assert {code for _, codes in BROKEN.values() for code in codes} <= set(CATALOGUE)
+
+
+def test_every_code_is_provoked_by_some_test(root: Path) -> None:
+    text = "".join(path.read_text("utf-8") for path in (root / "tests").rglob("*.py"))
+    assert not [code for code in CATALOGUE if f'"{code}"' not in text]
 
 
 def test_a_report_is_the_same_every_time() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn
 
@@ -12,6 +13,7 @@ from buildtool.make.workshop import Verdict
 from buildtool.plan.cells import Cell
 from buildtool.prove import gate
 from buildtool.prove.findings import Finding
+from buildtool.prove.package import families
 from buildtool.prove.verify import Depth, TrialResult
 from tests.unit.prove import synthetic as s
 from tests.unit.prove.test_trial import Programs
@@ -45,7 +47,7 @@ def refuse() -> NoReturn:
     raise AssertionError("torch was unpacked though its symbols are known")
 
 
-def judge(folder: Path, level: Depth, wheel: s.Wheel | None = None) -> Verdict:
+def judge(folder: Path, level: Depth, wheel: s.Wheel | None = None, *, twin: bool = True) -> Verdict:
     (folder / "kernels").mkdir(exist_ok=True)
     (folder / "kernels/instances.toml").write_text(INSTANCES)
     (folder / "sageattention").mkdir(exist_ok=True)
@@ -55,7 +57,7 @@ def judge(folder: Path, level: Depth, wheel: s.Wheel | None = None) -> Verdict:
     (gate.symbol_cache(store) / "torch-2.8.0-linux_x86_64-0.sym").write_bytes(s.symbols().encode())
     path = folder / s.cell().wheel
     path.write_bytes((wheel or s.wheel()).build())
-    return gate.gate_of(folder, store, Programs({}), level)(path, s.cell(), refuse)
+    return gate.gate_of(folder, store, level)(path, s.cell(pypi_twin=twin), refuse, Programs({}))
 
 
 def test_a_good_wheel_passes(tmp_path: Path) -> None:
@@ -98,3 +100,15 @@ def test_a_kernel_that_dispatch_would_miss_is_noticed(tmp_path: Path, monkeypatc
     verdict = judge(tmp_path, "static")
     assert not verdict.ok
     assert "cubin.dispatch" in "".join(verdict.problems)
+
+
+def test_the_dispatch_table_is_read_by_many_threads_at_once(root: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: families(root, "12.8"), range(200)))
+    assert found == [found[0]] * 200
+
+
+def test_the_symbols_of_a_torch_with_another_abi_are_not_compared(tmp_path: Path) -> None:
+    verdict = judge(tmp_path, "static", twin=False)
+    assert verdict.ok
+    assert [row["code"] for row in verdict.report["findings"]] == ["library.unchecked"]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,7 +19,7 @@ from buildtool.make import standins
 from buildtool.make.runner import Result
 from buildtool.make.store import Store
 from buildtool.make.toolchain import TorchTree
-from buildtool.prove import probe, trial
+from buildtool.prove import emulate, probe, trial
 from buildtool.prove.findings import Finding
 from buildtool.prove.rebuild import compare
 from buildtool.prove.verify import TrialResult, verify_wheel
@@ -135,7 +138,7 @@ class Programs:
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
     monkeypatch.setattr(trial, "find_uv", lambda: Path("uv"))
     monkeypatch.setattr(trial, "find_python", lambda *_, **__: Path("python3.12"))
-    monkeypatch.setattr(trial, "_foreign", lambda _: "")
+    monkeypatch.setattr(trial, "_foreign", lambda _: None)
     made = Programs(good())
     made.site = tmp_path
     return made
@@ -193,10 +196,27 @@ def test_a_given_interpreter_needs_no_network(tmp_path: Path, programs: Programs
     programs.report = good(gpu={"device": "a GPU", "bound": 0.03, "cases": []})
     outcome = check(written(tmp_path), s.cell(), gpu=True)
     assert outcome.findings == ()
-    assert outcome.torch == "the torch of python3: real"
+    assert outcome.torch == "torch 2.8.0+cu128: real; NVIDIA libraries: real"
     assert not any("uv" in call.split()[:1] for call in programs.calls)
-    assert "--system-site-packages" in programs.calls[1]
+    assert programs.calls[1].startswith("/opt/python3 -m venv")
     assert programs.calls[-1].endswith("sageattention --gpu")
+
+
+@pytest.mark.parametrize(
+    ("python", "torch", "fits"),
+    [("3.12", "2.8.0+cu128", True), ("3.12", "2.8.1", False), ("3.11", "2.8.0", False), ("3.12", None, False)],
+)
+def test_the_interpreter_that_runs_this_is_taken_if_it_is_the_cells(
+    monkeypatch: pytest.MonkeyPatch, *, python: str, torch: str | None, fits: bool
+) -> None:
+    def version(_: str) -> str:
+        if torch is None:
+            raise metadata.PackageNotFoundError
+        return torch
+
+    monkeypatch.setattr(metadata, "version", version)
+    monkeypatch.setattr(trial, "running", lambda: python)
+    assert trial.own_interpreter(s.cell()) == (Path(sys.executable) if fits else None)
 
 
 def test_the_libraries_of_an_interpreters_torch(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,11 +236,78 @@ def test_no_interpreter_is_reported_as_not_done(
     assert [finding.code for finding in outcome.findings] == ["import.skipped"]
 
 
+def test_a_torch_that_pypi_does_not_have_is_a_note(tmp_path: Path, programs: Programs) -> None:
+    check = trial.EnvironmentTrial(programs, Store(tmp_path / "store"), lambda: tree(tmp_path))
+    outcome = check(written(tmp_path), replace(s.cell(), pypi_twin=False), gpu=False)
+    assert [(finding.code, finding.level) for finding in outcome.findings] == [("import.no-torch", "note")]
+    assert (outcome.done, len(programs.calls)) == (False, 1)
+    full = trial.EnvironmentTrial(programs, Store(tmp_path / "store"), lambda: tree(tmp_path), full_torch=True)
+    assert full(written(tmp_path), replace(s.cell(), pypi_twin=False), gpu=False).done
+
+
 def test_a_foreign_platform_is_a_note(tmp_path: Path) -> None:
     check = trial.EnvironmentTrial(Programs({}), Store(tmp_path / "store"), lambda: tree(tmp_path))
     cell = replace(s.cell(), combo=replace(s.cell().combo, platform="win_amd64"))
     outcome = check(written(tmp_path), cell, gpu=False)
     assert [(finding.code, finding.level) for finding in outcome.findings] == [("import.foreign", "note")]
+    report = verify_wheel(
+        written(tmp_path), s.cell(), s.INSTANCES, "import", symbols=s.symbols(), trial=lambda *_, **__: outcome,
+        filename=s.cell().wheel,
+    )  # fmt: skip
+    assert (report.ok, report.level) == (True, "static")
+
+
+def emulated(tmp_path: Path) -> Path:
+    """A root folder whose Python and an emulator that print how they were called."""
+    python = tmp_path / "root/usr/bin/python3.12"
+    python.parent.mkdir(parents=True)
+    python.touch()
+    qemu = tmp_path / "bin/qemu-aarch64-static"
+    qemu.parent.mkdir()
+    qemu.write_text("#!/bin/sh\nexit 1\n")
+    qemu.chmod(0o755)
+    return qemu
+
+
+def test_why_nothing_is_emulated(tmp_path: Path) -> None:
+    qemu = emulated(tmp_path)
+    environ = {emulate.ROOT: str(tmp_path / "root"), "PATH": str(qemu.parent)}
+    found = emulate.find("aarch64", "3.12", environ)
+    assert isinstance(found, emulate.Emulator)
+    assert found.qemu == qemu
+    assert "another kind" in str(emulate.find("riscv64", "3.12", environ))
+    assert "is not set" in str(emulate.find("aarch64", "3.12", {}))
+    assert "python3.13" in str(emulate.find("aarch64", "3.13", environ))
+    assert "qemu" in str(emulate.find("aarch64", "3.12", {**environ, "PATH": ""}))
+
+
+def test_a_wheel_of_another_machine_is_imported_by_its_emulator(
+    tmp_path: Path, programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    qemu, machines = emulated(tmp_path), []
+    monkeypatch.setattr(trial, "_foreign", lambda _: ("Linux", "aarch64"))
+    monkeypatch.setattr(standins, "build", lambda *arguments: machines.append(arguments[-1]))
+    monkeypatch.setenv(emulate.ROOT, str(tmp_path / "root"))
+    monkeypatch.setenv("PATH", str(qemu.parent))
+    check = trial.EnvironmentTrial(programs, Store(tmp_path / "store"), lambda: tree(tmp_path))
+    cell = replace(s.cell(), combo=replace(s.cell().combo, platform="linux_aarch64"))
+    outcome = check(written(tmp_path), cell, gpu=False)
+    assert (outcome.findings, outcome.done, machines) == ((), True, ["aarch64"])
+    assert outcome.torch.endswith("stand-ins; emulated by qemu-aarch64-static")
+    assert not any("uv" in call.split()[:1] for call in programs.calls)
+
+
+def test_the_emulated_interpreter_is_a_virtual_environment(tmp_path: Path) -> None:
+    qemu = emulated(tmp_path)
+    qemu.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+    emulator = emulate.Emulator(qemu, tmp_path / "root", tmp_path / "root/usr/bin/python3.12")
+    program = emulate.environment(emulator, written(tmp_path), tmp_path / "env")
+    script = program.read_text()
+    assert f"-L '{tmp_path}/root' '{tmp_path}/env/bin/python3.12' \"$@\"" in script
+    assert os.access(program, os.X_OK)
+    assert (tmp_path / "env/bin/python3.12").resolve() == emulator.python
+    assert f"home = {emulator.python.parent}" in (tmp_path / "env/pyvenv.cfg").read_text()
+    assert (tmp_path / "env/lib/python3.12/site-packages/sageattention/__init__.py").is_file()
 
 
 def test_a_wheel_with_errors_is_not_imported(tmp_path: Path) -> None:

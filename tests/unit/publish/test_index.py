@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import time
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,7 +16,7 @@ from buildtool.errors import ConfigError, PublishError
 from buildtool.plan.cells import Cell
 from buildtool.prove.package import load_causes
 from buildtool.publish.dist import PublishedWheel, channel_of, read_dist
-from buildtool.publish.index import MANIFEST, Hosting, render_indexes, render_manifest
+from buildtool.publish.index import MANIFEST, Hosting, render_indexes, render_manifest, render_reports
 from buildtool.publish.page import render_page, system_of
 from buildtool.publish.selftest import rows_of, satisfying, stub_wheel
 from buildtool.publish.site import check_growth, published, read_previous, write_site
@@ -133,39 +133,34 @@ def test_what_is_published_stays(wheels: tuple[PublishedWheel, ...]) -> None:
 def test_a_site_is_replaced_whole(wheels: tuple[PublishedWheel, ...], tmp_path: Path) -> None:
     out = tmp_path / "site"
     assert read_previous(out, None) == {}
-    write_site(out, {MANIFEST: render_manifest(wheels, Hosting()), "old/page": b"x"}, wheels, with_wheels=True)
+    write_site(out, {MANIFEST: render_manifest(wheels, Hosting()), "old/page": b"x"}, wheels)
     assert (out / "files" / wheels[0].name).read_bytes() == wheels[0].path.read_bytes()
     assert len(read_previous(out, None)) == len(wheels)
-    write_site(out, {"new": b"y"}, wheels, with_wheels=False)
+    write_site(out, {"new": b"y"})
     assert sorted(path.name for path in out.iterdir()) == [".nojekyll", "new"]
     assert [path.name for path in tmp_path.iterdir()] == ["site"]
     with pytest.raises(PublishError, match="does not exist"):
         read_previous(out, tmp_path / "gone.json")
 
 
-def test_a_failed_write_leaves_the_old_site(wheels: tuple[PublishedWheel, ...], tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_site(tmp_path: Path) -> None:
     out = tmp_path / "site"
-    write_site(out, {"page": b"old"}, (), with_wheels=False)
+    write_site(out, {"page": b"old"})
     with pytest.raises(PublishError):
-        write_site(out, {"page": b"new", "page/below": b"x"}, wheels, with_wheels=False)
+        write_site(out, {"page": b"new", "page/below": b"x"})
     assert (out / "page").read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["site"]
 
 
-def test_two_thousand_wheels_take_under_ten_seconds(cells: tuple[Cell, ...], tmp_path: Path) -> None:
-    cell = cells[0]
-    dist = tmp_path / "dist"
-    for number in range(2000):
-        torch = f"2.{number % 50}.{number // 50}"
-        tag = f"{torch.replace('.', '')}{number:04}.128"
-        name = cell.wheel.replace(cell.build_tag, tag)
-        write_wheel(replace(cell, combo=replace(cell.combo, torch=torch), build_tag=tag, wheel=name), dist)
-    started = time.process_time()
-    found = read_dist(dist)
-    files = {**render_indexes(found, Hosting()), MANIFEST: render_manifest(found, Hosting())}
-    write_site(tmp_path / "site", files, found, with_wheels=True)
-    assert time.process_time() - started < 10
-    assert len(list((tmp_path / "site/files").glob("*.whl"))) == 2000
+def test_the_manifest_has_plan_hashes_and_report(wheels: tuple[PublishedWheel, ...]) -> None:
+    reports = render_reports(wheels)
+    document = json.loads(render_manifest(wheels, Hosting()))
+    assert document["channels"] == ["cu128/torch2.7", "cu128/torch2.8", "cu128/torch2.9"]
+    for row, wheel in zip(document["wheels"], wheels, strict=True):
+        assert row["sha256"] == wheel.sha256
+        assert row["plan"]["pins"]["torch"] == f"torch=={row['plan']['torch']}"
+        assert hashlib.sha256(reports[row["report"]["url"]]).hexdigest() == row["report"]["sha256"]
+        assert json.loads(reports[row["report"]["url"]])["level"] == row["report"]["level"] == "import"
 
 
 def test_the_page_holds_its_data(wheels: tuple[PublishedWheel, ...], root: Path) -> None:

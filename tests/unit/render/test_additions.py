@@ -22,17 +22,17 @@ def changes(before: str, after: str) -> list[str]:
 
 
 def test_a_new_minor_follows_the_newest_and_takes_over_its_facts(text: str) -> None:
-    after = add_torch(text, "2.15.0", cuda=("13.0", "13.2"), pypi_cuda="13.2")
+    after = add_torch(text, "2.16.0", cuda=("13.0", "13.2"), pypi_cuda="13.2")
     assert [line for line in changes(text, after) if line != "+"] == [
-        '+[torch."2.15"]',
-        '+releases = ["2.15.0"]',
-        '+pythons = ["3.10", "3.11", "3.12", "3.13", "3.14"]',
+        '+[torch."2.16"]',
+        '+releases = ["2.16.0"]',
+        '+pythons = ["3.11", "3.12", "3.13", "3.14", "3.15"]',
         '+cuda = ["13.0", "13.2"]',
         '+pypi_cuda = "13.2"',
         "+cxx_standard = 20",
     ]
-    assert after.index('[torch."2.14"]') < after.index('[torch."2.15"]') < after.index("[set.default]")
-    assert parse_matrix(after).facts.torch["2.15"].pypi_cuda == "13.2"
+    assert after.index('[torch."2.15"]') < after.index('[torch."2.16"]') < after.index("[set.default]")
+    assert parse_matrix(after).facts.torch["2.16"].pypi_cuda == "13.2"
 
 
 def test_a_patch_joins_its_minor(text: str) -> None:
@@ -45,7 +45,7 @@ def test_a_patch_joins_its_minor(text: str) -> None:
     [
         ("2.8.0", {}, "declared already"),
         ("2.8.1", {"cuda": ("12.8",)}, "has its facts already"),
-        ("2.15", {}, "is no release of PyTorch"),
+        ("2.16", {}, "is no release of PyTorch"),
     ],
 )
 def test_what_cannot_be_added(text: str, release: str, options: dict[str, tuple[str, ...]], message: str) -> None:
@@ -55,9 +55,9 @@ def test_what_cannot_be_added(text: str, release: str, options: dict[str, tuple[
 
 def test_a_cuda_without_facts(text: str) -> None:
     with pytest.raises(ConfigError, match=r"no CUDA 13\.4 is declared"):
-        add_torch(text, "2.15.0", cuda=("13.4",))
+        add_torch(text, "2.16.0", cuda=("13.4",))
 
 
 def test_facts_that_contradict_each_other(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"PyTorch 2\.15 has no build for it"):
-        add_torch(text, "2.15.0", cuda=("13.0",), pypi_cuda="12.6")
+    with pytest.raises(ConfigError, match=r"PyTorch 2\.16 has no build for it"):
+        add_torch(text, "2.16.0", cuda=("13.0",), pypi_cuda="12.6")

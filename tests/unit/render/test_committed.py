@@ -38,7 +38,7 @@ def test_no_workflow_is_written_by_hand(root: Path, matrix: Matrix) -> None:
             'python = "3.13", platform = ["linux_x86_64", "win_amd64"]',
             {"README.md", "docker-bake.hcl"},
         ),
-        ("@sha256:b74a5b6f", "@sha256:00000000", {"docker/Dockerfile", ".github/workflows/build-wheels-linux.yml"}),
+        ("@sha256:e0adf185", "@sha256:00000000", {"docker/Dockerfile", ".github/workflows/build-wheels-linux.yml"}),
         (
             'runner = "windows-2022"',
             'runner = "windows-2025"',
@@ -66,7 +66,7 @@ def test_render_check_fails_until_rendered(tmp_path: Path, root: Path, capsys: p
     project = ["--project", str(tmp_path)]
     assert main([*project, "render", "--check"]) == 0
     path = tmp_path / "matrix.toml"
-    path.write_text(path.read_text("utf-8").replace("@sha256:b74a5b6f", "@sha256:00000000"), "utf-8")
+    path.write_text(path.read_text("utf-8").replace("@sha256:e0adf185", "@sha256:00000000"), "utf-8")
     assert main([*project, "render", "--check"]) == 7
     assert "docker/Dockerfile, .github/workflows/build-wheels-linux.yml" in capsys.readouterr().err
     assert main([*project, "render"]) == 0

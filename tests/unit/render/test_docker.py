@@ -15,7 +15,9 @@ def test_bake_has_every_linux_cell_of_the_sets_and_no_other(matrix: Matrix) -> N
     text = render_bake(matrix)
     names = {cell_name(cell) for cell in bake_cells(matrix)}
     assert set(re.findall(r'\{ name = "([^"]+)"', text)) == names
-    assert len(names) == 133 + 3 + 75 + 3  # of sageattention: all, manylinux; of sageattn3: fp4-all, manylinux
+    assert (
+        len(names) == 133 + 5 + 3 + 80 + 3
+    )  # of sageattention: all, next, manylinux; of sageattn3: fp4-all, manylinux
     assert not [name for name in names if "win_" in name or "aarch64" in name]
 
 

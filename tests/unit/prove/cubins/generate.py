@@ -28,11 +28,16 @@ SPILL = """extern "C" __global__ void __launch_bounds__(1024) spill(float* x, in
   x[0] = a[n & 31];
 }
 """
+CALL = """extern "C" __device__ float elsewhere(float);
+extern "C" __global__ void tiny_d64(float* x) { x[0] = elsewhere(x[1]); }
+"""
+SOURCES = {"spill": SPILL, "pair": TINY % "tiny_d64" + TINY % "another", "call": CALL}
 FIXTURES: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {
     "12.8": [
         ("tiny_d64", "sm_80", ()), ("tiny_d128", "sm_80", ()), ("tiny_d64", "sm_86", ()), ("tiny_d64", "sm_90", ()),
         ("tiny_d64", "sm_90a", ()), ("tiny_d64", "sm_120a", ()), ("tiny_d64", "sm_120", ()), ("spill", "sm_80", ()),
-        ("lines", "sm_80", ("--generate-line-info",)),
+        ("lines", "sm_80", ("--generate-line-info",)), ("pair", "sm_80", ()),
+        ("call", "sm_80", ("--relocatable-device-code=true",)),
     ],
     "13.0": [("tiny_d64", "sm_90a", ()), ("tiny_d64", "sm_90", ()), ("tiny_d64", "sm_120f", ())],
 }  # fmt: skip
@@ -55,7 +60,7 @@ def main(library: str, cuda: str) -> None:
     folder = Path(__file__).resolve().parent
     os.chdir("/")  # line information names the working directory
     for name, arch, options in FIXTURES[cuda]:
-        source = SPILL if name == "spill" else TINY % name
+        source = SOURCES.get(name) or TINY % name
         image = compile_cubin(nvrtc, source, (f"--gpu-architecture={arch}", *options))
         (folder / f"{name}.{arch}.cu{cuda.replace('.', '')}.cubin").write_bytes(image)
 
