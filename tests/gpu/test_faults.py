@@ -73,6 +73,15 @@ def test_all_zero_channels(entry: Callable[..., Any]) -> None:
     assert not entry(q, k, v).any()
 
 
+def test_values_of_any_size(entry: Callable[..., Any]) -> None:
+    q, k, v = exact.inputs(dtype=torch.bfloat16, tokens=(200, 300))
+    for size in (1e6, 1e-12):
+        scaled = (v.float() * size).to(v.dtype)
+        assert exact.error(entry(q, k, scaled), exact.attention(q, k, scaled)[0]) < 0.05
+    quiet = (q.float() * 1e-20).to(q.dtype)  # every key alike
+    assert exact.error(entry(quiet, k, v), exact.attention(quiet, k, v)[0]) < 0.05
+
+
 def masks(batch: int, heads: int, queries: int, keys: int, dtype: Any) -> list[Any]:
     generator = torch.Generator("cuda").manual_seed(7)
 
