@@ -31,7 +31,7 @@ def test_plan_json_has_every_fact(project: Path, capsys: pytest.CaptureFixture[s
 
 def test_plan_prints_one_line_a_cell(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(project, "plan", "set=all") == 0
-    assert len(capsys.readouterr().out.splitlines()) == 1 + 276
+    assert len(capsys.readouterr().out.splitlines()) == 1 + 266
 
 
 def test_faults_have_their_exit_code_and_no_traceback(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,12 +31,12 @@ def swap(text: str, old: str, new: str) -> str:
     return text.replace(old, new)
 
 
-def test_all_has_138_cells_a_platform(matrix: Matrix) -> None:
-    assert Counter(combo.platform for combo in matrix.sets["all"]) == {"linux_x86_64": 138, "win_amd64": 138}
+def test_all_has_133_cells_a_platform(matrix: Matrix) -> None:
+    assert Counter(combo.platform for combo in matrix.sets["all"]) == {"linux_x86_64": 133, "win_amd64": 133}
 
 
 def test_all_has_one_release_of_each_minor(matrix: Matrix) -> None:
-    assert sorted({combo.torch for combo in matrix.sets["all"]}) == sorted(f"2.{minor}.0" for minor in range(5, 16))
+    assert sorted({combo.torch for combo in matrix.sets["all"]}) == sorted(f"2.{minor}.0" for minor in range(5, 15))
 
 
 def test_release_keeps_its_promise(matrix: Matrix) -> None:
