@@ -56,6 +56,11 @@ def entries(lock: str) -> list[str]:
     ]
 
 
+def hashes(lock: str) -> dict[str, tuple[str, ...]]:
+    """``name==version`` → the SHA-256 of every file that the lock accepts for it."""
+    return {requirement(entry): tuple(re.findall(r"--hash=sha256:([0-9a-f]{64})", entry)) for entry in entries(lock)}
+
+
 def requirement(entry: str) -> str:
     """``name==version`` of one lock entry."""
     return re.split(r"[\s;\\]", entry.strip(), maxsplit=1)[0]
