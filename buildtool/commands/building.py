@@ -27,10 +27,10 @@ from buildtool.make.stage import Package
 from buildtool.make.store import Store, default_root
 from buildtool.make.toolchain import Toolchains
 from buildtool.make.workshop import CellResult, Workshop
-from buildtool.plan.cells import BuildPlan
+from buildtool.plan.cells import BuildPlan, Cell
 from buildtool.plan.faults import nearest
 from buildtool.plan.matrix import Matrix
-from buildtool.plan.planner import make_plan
+from buildtool.plan.planner import make_cell, make_plan
 from buildtool.plan.selection import on_machine, select
 from buildtool.prove.gate import gate_of, provenance_of
 from buildtool.prove.verify import DEPTHS
@@ -178,18 +178,24 @@ def _toolchain(args: argparse.Namespace, console: Console) -> None:
 def _lock(args: argparse.Namespace, console: Console) -> None:
     matrix = matrix_of(args)
     plan = make_plan(matrix, select(matrix, args.selection))
-    cells = {locks.lock_name(cell): cell for cell in plan.cells if not cell.combo.platform.startswith("win")}
+    builds = {(cell.combo.torch, cell.combo.cuda) for cell in plan.cells}
+    cells: dict[str, list[Cell]] = {}
+    for combo in matrix.combos:  # a lock serves every platform, whatever was selected
+        if (combo.torch, combo.cuda) in builds:
+            cell = make_cell(matrix, combo)
+            cells.setdefault(locks.lock_name(cell), []).append(cell)
     files: dict[str, str] = {}
     runner = Processes(console.detail)
-    for name, cell in cells.items():
+    for name, sharing in cells.items():
         path = f"buildtool/locks/{name}"
         if args.check:
-            if missing := locks.missing_pins(locks.read_lock(cell), cell):
+            lock = locks.read_lock(sharing[0])
+            if missing := dict.fromkeys(pin for cell in sharing for pin in locks.missing_pins(lock, cell)):
                 raise ToolchainError(f"{path} lacks {', '.join(missing)}", "python -m buildtool lock")
             continue
         with tempfile.TemporaryDirectory() as scratch:
-            lowest = matrix.torch_facts(cell.combo.torch).pythons[0]
-            files[path] = locks.resolve(cell, lowest, find_uv(), runner, Path(scratch))
+            lowest = matrix.torch_facts(sharing[0].combo.torch).pythons[0]
+            files[path] = locks.resolve(sharing, lowest, find_uv(), runner, Path(scratch))
     write_or_check(project_root(args), files, console, check=False, again="python -m buildtool lock")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from buildtool.errors import ToolchainError
@@ -30,12 +31,13 @@ def read_lock(cell: Cell, folder: Path = FOLDER) -> str:
         raise ToolchainError(f"no lock at {path}: {error.strerror}", command) from error
 
 
-def resolve(cell: Cell, python: str, uv: Path, runner: Runner, scratch: Path) -> str:
-    """The text of the cell's lock, resolved now: its pins, and the pure Python packages that its torch imports.
+def resolve(cells: Sequence[Cell], python: str, uv: Path, runner: Runner, scratch: Path) -> str:
+    """The text of the lock of these cells, resolved now: their pins, and the pure Python packages that torch imports.
 
-    ``python`` is the lowest version that the lock must serve.
+    They are of one torch and CUDA; on Windows the headers are others. ``python`` is the lowest that it must serve.
     """
-    pins = dict.fromkeys(cell.pins.all())
+    cell = cells[0]
+    pins = dict.fromkeys(pin for cell in cells for pin in cell.pins.all())
     pinned = _compile(uv, runner, scratch, "\n".join(pins), ["--no-deps"])
     everything = _compile(uv, runner, scratch, cell.pins.torch, ["--universal", "--python-version", python])
     pure = [entry for entry in entries(everything) if not VENDOR.match(entry)]
@@ -54,6 +56,11 @@ def entries(lock: str) -> list[str]:
     return [
         text.strip() for text in re.split(r"\n(?=[A-Za-z0-9])", f"\n{lock}") if text.strip() and text.strip()[0] != "#"
     ]
+
+
+def hashes(lock: str) -> dict[str, tuple[str, ...]]:
+    """``name==version`` → the SHA-256 of every file that the lock accepts for it."""
+    return {requirement(entry): tuple(re.findall(r"--hash=sha256:([0-9a-f]{64})", entry)) for entry in entries(lock)}
 
 
 def requirement(entry: str) -> str:

@@ -15,6 +15,12 @@ from pathlib import Path
 ROOT = "BUILDTOOL_AARCH64_ROOT"
 SLOWER = 8
 """How much longer a program may take under emulation."""
+# torch looks up what processor it runs on, and from 2.13 on dies where this system's files describe another kind.
+_CPU = {
+    "proc/cpuinfo": "processor\t: 0\nFeatures\t: fp asimd aes sha1 sha2 crc32 atomics fphp asimdhp asimddp\n"
+    "CPU implementer\t: 0x41\nCPU architecture: 8\nCPU variant\t: 0x3\nCPU part\t: 0xd0c\nCPU revision\t: 1\n",
+    "sys/devices/system/cpu/cpu0/regs/identification/midr_el1": "0x00000000413fd0c1\n",
+}
 
 
 @dataclass(frozen=True)
@@ -47,12 +53,19 @@ def environment(emulator: Emulator, wheel: Path, folder: Path) -> Path:
     That interpreter is a script, so whoever starts it need not know of the emulation.
     """
     python = emulator.python
+    root = folder / "root"
+    for name, text in _CPU.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text, "utf-8")
+    for entry in emulator.root.iterdir():
+        if entry.name not in ("proc", "sys"):
+            (root / entry.name).symlink_to(entry)
     (folder / "bin").mkdir(parents=True)
     (folder / "pyvenv.cfg").write_text(f"home = {python.parent}\ninclude-system-site-packages = false\n", "utf-8")
     real = folder / "bin" / python.name
     real.symlink_to(python)
     program = folder / "bin" / "python"
-    program.write_text(f"#!/bin/sh\nexec '{emulator.qemu}' -L '{emulator.root}' '{real}' \"$@\"\n", "utf-8")
+    program.write_text(f"#!/bin/sh\nexec '{emulator.qemu}' -L '{root}' '{real}' \"$@\"\n", "utf-8")
     program.chmod(0o755)
     site = folder / "lib" / python.name / "site-packages"
     with zipfile.ZipFile(wheel) as archive:  # the bytes passed the static level: no member leaves the folder

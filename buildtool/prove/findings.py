@@ -185,6 +185,7 @@ _TABLE: dict[str, Kind] = {
     "sbom.format": Kind("error", "write CycloneDX 1.6 JSON"),
     "sbom.subject": Kind("error", _BACKEND),
     "sbom.pins": Kind("error", _BACKEND),
+    "sbom.hashes": Kind("error", "lock the toolchain of this cell: python -m buildtool lock"),
     "sbom.digest": Kind("error", _BACKEND),
     # Checks beyond the bytes
     "platform.manylinux": Kind("error", _CONTAINER),

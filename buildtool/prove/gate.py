@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from buildtool.errors import ToolchainError
+from buildtool.make.locks import hashes, read_lock
 from buildtool.make.runner import Runner
 from buildtool.make.stage import Package
 from buildtool.make.store import Store
@@ -73,7 +75,10 @@ def provenance_of(project: Path, packages: Mapping[str, Package], runner: Runner
     def describe(cell: Cell, source_digest: str) -> Mapping[str, bytes]:
         folder = packages[cell.combo.package].folder / cell.combo.package
         commit = _commit(project, ("kernels", folder.as_posix()), runner)
-        return {sbom_path(cell): render_sbom(cell, source_digest, commit=commit)}
+        accepted: Mapping[str, tuple[str, ...]] = {}
+        with suppress(ToolchainError):  # a front end may have installed a torch that nobody locked
+            accepted = hashes(read_lock(cell))
+        return {sbom_path(cell): render_sbom(cell, source_digest, commit=commit, hashes=accepted)}
 
     return describe
 

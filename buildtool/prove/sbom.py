@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from packaging.requirements import Requirement
@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from buildtool.plan.cells import Cell
 
 SPEC_VERSION = "1.6"
+LOCKED = "buildtool:locked-sha256"
 _NAMESPACE = uuid.UUID("6f0a1d0e-6f0c-5d8b-9a53-2d9c1d1f7b10")
 
 
@@ -25,12 +26,12 @@ def sbom_path(cell: Cell) -> str:
 
 
 def render_sbom(
-    cell: Cell, source_digest: str, *, commit: str | None = None, hashes: Mapping[str, str] | None = None
+    cell: Cell, source_digest: str, *, commit: str | None = None, hashes: Mapping[str, Sequence[str]] | None = None
 ) -> bytes:
     """Render the document.
 
     ``source_digest`` is the record's (``sha256:…``), ``commit`` the source revision where it is known, ``hashes`` the
-    SHA-256 of the wheel of each pin, by requirement (``torch==2.8.0``).
+    SHA-256 of the files that the lock accepts for each pin, by requirement (``torch==2.8.0``).
     """
     subject = f"pkg:pypi/{cell.combo.package}@{cell.version}"
     digest = source_digest.removeprefix("sha256:")
@@ -42,7 +43,7 @@ def render_sbom(
         "buildtool:source_digest": source_digest,
         **({"buildtool:commit": commit} if commit else {}),
     }
-    tools = [_component(pin, (hashes or {}).get(pin)) for pin in dict.fromkeys(cell.pins.all())]
+    tools = [_component(pin, (hashes or {}).get(pin, ())) for pin in dict.fromkeys(cell.pins.all())]
     document = {
         "bomFormat": "CycloneDX",
         "specVersion": SPEC_VERSION,
@@ -79,7 +80,7 @@ def pinned_components(pins: tuple[str, ...]) -> set[tuple[str, str]]:
     return found
 
 
-def _component(pin: str, sha256: str | None) -> dict[str, Any]:
+def _component(pin: str, hashes: Sequence[str]) -> dict[str, Any]:
     ((name, version),) = pinned_components((pin,))
     purl = f"pkg:pypi/{name}@{version.replace('+', '%2B')}"
     component: dict[str, Any] = {
@@ -90,6 +91,6 @@ def _component(pin: str, sha256: str | None) -> dict[str, Any]:
         "purl": purl,
         "scope": "excluded",
     }
-    if sha256:
-        component["hashes"] = [{"alg": "SHA-256", "content": sha256.removeprefix("sha256:")}]
+    if hashes:  # properties, since CycloneDX's own `hashes` are of one file, and a release has one for each system
+        component["properties"] = [{"name": LOCKED, "value": value} for value in sorted(hashes)]
     return component

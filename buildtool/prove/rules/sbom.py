@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from buildtool.prove.facts import Facts
 from buildtool.prove.findings import Finding
 from buildtool.prove.rules import Expectation
-from buildtool.prove.sbom import SPEC_VERSION, pinned_components
+from buildtool.prove.sbom import LOCKED, SPEC_VERSION, pinned_components
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def check_sbom(facts: Facts, expected: Expectation) -> Iterator[Finding]:
@@ -41,12 +44,17 @@ def _check_document(name: str, document: Mapping[str, Any], facts: Facts, expect
     listed = {(str(row.get("name")), str(row.get("version"))) for row in rows}
     for pin in sorted(pinned_components(cell.pins.all()) - listed):
         yield Finding("sbom.pins", name, "==".join(pin), "no such component")
-    properties = subject.get("properties")
-    values = {
-        str(row.get("name")): row.get("value")
-        for row in (properties if isinstance(properties, list) else [])
-        if isinstance(row, dict)
-    }
+    for row in rows:
+        if not any(key == LOCKED and _SHA256.fullmatch(str(value)) for key, value in _properties(row)):
+            yield Finding("sbom.hashes", name, f"the SHA-256 of {row.get('name')}'s files", "none")
+    values = dict(_properties(subject))
     digest = facts.stamp.get("source_digest") if facts.stamp else None
     if digest is not None and values.get("buildtool:source_digest") != digest:
         yield Finding("sbom.digest", name, str(digest), str(values.get("buildtool:source_digest")))
+
+
+def _properties(row: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """The (name, value) pairs of a component."""
+    properties = row.get("properties")
+    pairs = properties if isinstance(properties, list) else []
+    return [(str(pair.get("name")), pair.get("value")) for pair in pairs if isinstance(pair, dict)]

@@ -349,6 +349,10 @@ BROKEN: dict[str, tuple[Break, set[str]]] = {
         lambda w: w.files.__setitem__(SB, w.files[SB].replace(b"12.8.93", b"12.8.61")),
         {"sbom.pins"},
     ),
+    "SBOM without the hash of a pin": (
+        lambda w: w.files.__setitem__(SB, w.files[SB].replace(b"5" * 64, b"5" * 63, 1)),
+        {"sbom.hashes"},
+    ),
     "SBOM of another source": (
         lambda w: w.files.__setitem__(SB, w.files[SB].replace(s.DIGEST.encode(), b"sha256:0")),
         {"sbom.digest"},
