@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA = re.compile(rb"\0?([a-z_][a-z0-9_]*)\((?:Tensor|str|int|float|bool|SymInt)[^\0]{0,2000}?\) -> [^\0]{1,200}\0")
-# What the kernels' quantization may cost on normal data, as mean |error| / mean |reference|: 8 bits (FP8 values cost about
-# .037; tests/gpu allows the same), and 4.
+# What the kernels' quantization may cost on normal data, as mean |error| / mean |reference|: 8 bits (FP8 values cost
+# about .037; tests/gpu allows the same), and 4.
 GPU_BOUNDS = {"sageattention": 0.05, "sageattn3": 0.25}
 GPU_CASES = ((1, 4, 1023, 64, False), (2, 4, 512, 128, True), (1, 2, 203, 128, False))
 
