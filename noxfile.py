@@ -135,6 +135,41 @@ def lint(session: nox.Session) -> None:
     session.run("python", "-m", "buildtool", "lock", "--check", "set=release")
 
 
+def with_wheels(session: nox.Session, python: str, wheels: Sequence[Path], folder: str) -> dict[str, str]:
+    """The environment in which ``python`` imports these wheels, unpacked into a folder."""
+    env = dict(os.environ)
+    if wheels:
+        target = str(Path(folder, "site"))
+        pip = ("-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", target)
+        session.run(python, *pip, *(str(wheel.absolute()) for wheel in wheels))
+        env["PYTHONPATH"] = os.pathsep.join([target, *filter(None, [env.get("PYTHONPATH")])])
+    return env
+
+
+@nox.session(venv_backend="none")
+def bench(session: nox.Session) -> None:
+    """Build the wheel for the PyTorch that is here, then measure attention on this GPU: nox -s bench -- --grid
+
+    With --wheel dist/NAME.whl nothing is built. Other words go to bench/attention.py.
+    """
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--wheel", type=Path)
+    given, words = parser.parse_known_args(session.posargs)
+    python = sys.executable if importlib.util.find_spec("torch") else "python"
+    with tempfile.TemporaryDirectory() as folder:
+        wheel = given.wheel
+        if wheel is None:
+            look = (
+                "import sys, torch; print(torch.__version__.split('+')[0], torch.version.cuda, *sys.version_info[:2])"
+            )
+            torch, cuda, *release = str(session.run(python, "-c", look, silent=True)).split()
+            cell = (f"torch={torch}", f"cuda={cuda}", f"python={'.'.join(release)}", "package=sageattention")
+            session.run(sys.executable, "-m", "nox", "-s", "build", "--", *cell, "--out", folder)
+            (wheel,) = Path(folder).glob("*.whl")
+        env = with_wheels(session, python, [wheel], folder)
+        session.run(python, "bench/attention.py", *words, env=env)
+
+
 @nox.session(venv_backend="none")
 def gpu_tests(session: nox.Session) -> None:
     """Run the GPU tests against the installed wheel, or one: nox -s gpu_tests -- --wheel dist/NAME.whl --record FILE
@@ -151,12 +186,7 @@ def gpu_tests(session: nox.Session) -> None:
     words += [word for option, path in files for word in (option, str(path.absolute()))]
     options = ("-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), "-o", "pythonpath=", "-p", "no:benchmark")
     with tempfile.TemporaryDirectory() as folder:
-        env = dict(os.environ)
-        if given.wheel:
-            target = str(Path(folder, "site"))
-            pip = ("-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", target)
-            session.run(python, *pip, *(str(wheel.absolute()) for wheel in given.wheel))
-            env["PYTHONPATH"] = os.pathsep.join([target, *filter(None, [env.get("PYTHONPATH")])])
+        env = with_wheels(session, python, given.wheel, folder)
         look = "import importlib.util as util; print(util.find_spec('xdist') is not None)"
         at_once = str(session.run(python, "-c", look, silent=True)).strip() == "True"
         processes = ("-n", str(min(8, (os.cpu_count() or 2) // 2)), "--dist", "worksteal") if at_once else ()
