@@ -98,7 +98,7 @@ class EnvironmentTrial:
             program = emulate.environment(emulator, wheel, folder / "env")
             how, libraries = self._link_torch(program, cell, kind[1])
             how = f"{how}; emulated by {emulator.qemu.name}"
-            return self._run(folder, program, libraries, cell, gpu=False, how=how, timeout=TIMEOUT * emulate.SLOWER)
+            return self._run(folder, program, libraries, cell, gpu=False, how=how, slower=emulate.SLOWER)
 
     def _on_interpreter(self, interpreter: Path, wheel: Path, cell: Cell, *, gpu: bool) -> TrialResult:
         """A new environment on top of that interpreter's packages; needs neither uv nor a network."""
@@ -163,8 +163,9 @@ class EnvironmentTrial:
         *,
         gpu: bool,
         how: str,
-        timeout: float = TIMEOUT,
+        slower: float = 1,
     ) -> TrialResult:
+        timeout = TIMEOUT * slower
         env = base_environment()
         if libraries:
             env["LD_LIBRARY_PATH"] = os.pathsep.join(map(str, libraries))
