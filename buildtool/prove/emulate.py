@@ -53,7 +53,7 @@ def environment(emulator: Emulator, wheel: Path, folder: Path) -> Path:
     That interpreter is a script, so whoever starts it need not know of the emulation.
     """
     python = emulator.python
-    root = folder / "root"
+    root = folder / "sysroot"
     for name, text in _CPU.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text, "utf-8")

@@ -303,10 +303,10 @@ def test_the_emulated_interpreter_is_a_virtual_environment(tmp_path: Path) -> No
     emulator = emulate.Emulator(qemu, tmp_path / "root", tmp_path / "root/usr/bin/python3.12")
     program = emulate.environment(emulator, written(tmp_path), tmp_path / "env")
     script = program.read_text()
-    assert f"-L '{tmp_path}/env/root' '{tmp_path}/env/bin/python3.12' \"$@\"" in script
+    assert f"-L '{tmp_path}/env/sysroot' '{tmp_path}/env/bin/python3.12' \"$@\"" in script
     assert os.access(program, os.X_OK)
-    assert (tmp_path / "env/root/usr/bin/python3.12").is_file()
-    assert "0x41" in (tmp_path / "env/root/proc/cpuinfo").read_text()
+    assert (tmp_path / "env/sysroot/usr/bin/python3.12").is_file()
+    assert "0x41" in (tmp_path / "env/sysroot/proc/cpuinfo").read_text()
     assert (tmp_path / "env/bin/python3.12").resolve() == emulator.python
     assert f"home = {emulator.python.parent}" in (tmp_path / "env/pyvenv.cfg").read_text()
     assert (tmp_path / "env/lib/python3.12/site-packages/sageattention/__init__.py").is_file()
