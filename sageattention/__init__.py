@@ -7,7 +7,7 @@ import raises ImportError, with one sentence that says what to install, where th
 from __future__ import annotations
 
 import sys
-from typing import Any, List
+from typing import Any
 
 __all__ = [
     "__version__",
@@ -22,11 +22,14 @@ __all__ = [
 
 
 def _is_program() -> bool:
-    """Whether this import is the first half of ``python -m sageattention``, which must not need a working torch."""
-    if sys.argv[:1] != ["-m"]:
-        return False
-    arguments: List[str] = getattr(sys, "orig_argv", [])  # from Python 3.10
-    return not arguments or __name__ in arguments
+    """Whether this import is the first half of ``python -m sageattention``, which must not need a working torch.
+
+    It is if ``runpy`` asks for it, and no other module.
+    """
+    frame = sys._getframe(1).f_back  # noqa: SLF001 - who imports this package
+    while frame and frame.f_globals.get("__name__", "").startswith("importlib."):
+        frame = frame.f_back
+    return sys.argv[:1] == ["-m"] and frame is not None and frame.f_globals.get("__name__") == "runpy"
 
 
 def __getattr__(name: str) -> Any:

@@ -11,6 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from buildtool.make.interpreters import find_python
+from buildtool.make.runner import Processes
+from buildtool.plan.matrix import load_matrix
+from buildtool.plan.tags import version_key
+
 pytestmark = pytest.mark.integration
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -66,14 +71,27 @@ def install_torch(site: Path, version: str, cuda: str | None, error: str = UNDEF
     (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: torch\nVersion: {version}\n", encoding="utf-8")
 
 
+@pytest.fixture(scope="session", params=["this Python", "the oldest"])
+def python(request: pytest.FixtureRequest, root: Path) -> Path:
+    """The Python of the tests, and the oldest that the package promises to run on."""
+    if request.param == "this Python":
+        return Path(sys.executable)
+    named = {version for facts in load_matrix(root / "matrix.toml").facts.torch.values() for version in facts.pythons}
+    version = min(named, key=version_key)
+    found = find_python(version, Processes(lambda _: None), download=False)
+    if found is None:
+        pytest.skip(f"no Python {version} here")
+    return found
+
+
 @pytest.fixture
-def run(site: Path) -> Run:
+def run(site: Path, python: Path) -> Run:
     """Run Python without site-packages, so that no other torch is found."""
 
     def start(*arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
         environment = {"PYTHONPATH": str(site), "PATH": "/usr/bin:/bin"}
         return subprocess.run(
-            [sys.executable, "-S", *arguments],
+            [python, "-S", *arguments],
             capture_output=True,
             text=True,
             input=text,
@@ -120,6 +138,11 @@ def test_a_library_that_does_not_load_is_one_sentence_with_the_cause(
     assert part in said
     assert "undefined symbol" not in done.stderr
     assert "During handling" not in done.stderr
+
+
+def test_every_module_compiles(run: Run) -> None:
+    done = run("-W", "error", "-m", "compileall", "-q", "sageattention")
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_no_torch_at_all(run: Run) -> None:
