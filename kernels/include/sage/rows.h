@@ -19,9 +19,7 @@ SAGE_DEVICE uint4 load_columns(const u16* row, int column, int head_dim, bool va
   uint4 piece = make_uint4(0, 0, 0, 0);
   if (!valid || column >= head_dim) return piece;
   if constexpr (ALIGNED) {
-    asm("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
-        : "=r"(piece.x), "=r"(piece.y), "=r"(piece.z), "=r"(piece.w)
-        : "l"(row + column));
+    piece = load_global_once_16(row + column);
   } else {
     u32 element[8];
 #pragma unroll

@@ -1,4 +1,4 @@
-// Asynchronous copies, programmatic dependent launch, clusters, and reductions over lanes.
+// Loads, asynchronous copies, programmatic dependent launch, clusters, and reductions over lanes.
 #pragma once
 
 #include "types.h"
@@ -6,6 +6,15 @@
 namespace sage {
 
 SAGE_DEVICE u32 shared_address(const void* pointer) { return static_cast<u32>(__cvta_generic_to_shared(pointer)); }
+
+/// 16 bytes that are read once: kept out of L1.
+SAGE_DEVICE uint4 load_global_once_16(const void* from) {
+  uint4 x;
+  asm("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+      : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w)
+      : "l"(from));
+  return x;
+}
 
 /// cp.async of 16 bytes, global to shared; zeros where `valid` is false (PTX ISA §cp.async, src-size).
 SAGE_DEVICE void cp_async_16(u32 to_smem, const void* from_gmem, bool valid) {

@@ -29,7 +29,7 @@ inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
 inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
 
 alignas(128) unsigned char shared[1 << 18];
-struct Index { unsigned x; } threadIdx, blockIdx;
+struct Index { unsigned x; } threadIdx, blockIdx, blockDim;
 
 namespace emulator {
 
@@ -84,6 +84,7 @@ inline bool run(int count, unsigned block_index, std::function<void()> work) {
   threads = count;
   body = &work;
   blockIdx.x = block_index;
+  blockDim.x = count;
   std::memset(warps, 0, sizeof warps);
   block = {};
   std::memset(shared, 0xAB, sizeof shared);  // what shared memory holds at first is anything
@@ -122,6 +123,7 @@ inline float __fdiv_rn(float a, float b) { return a / b; }
 inline float __frcp_rn(float a) { return 1.0f / a; }
 inline float __log2f(float a) { return std::log2(a); }
 inline int max(int a, int b) { return a > b ? a : b; }
+inline int min(int a, int b) { return a < b ? a : b; }
 template <class T> T __ldg(const T* x) { return *x; }
 inline void __syncthreads() { emulator::meet(emulator::block, emulator::threads); }
 inline void __syncwarp() { emulator::meet(emulator::warps[threadIdx.x / 32], 32); }

@@ -13,7 +13,22 @@ inline void cp_async_wait() {
   }
   emulator::self().copies.clear();
 }
+inline uint4 load_global_once_16(const void* from) {
+  uint4 x;
+  std::memcpy(&x, from, 16);
+  return x;
+}
 inline void wait_for_producers() {}
+inline void allow_dependents() {}
+// Clusters of one block.
+inline void cluster_sync() { __syncthreads(); }
+inline void cluster_arrive() {}
+inline void cluster_wait() {}
+inline float cluster_load(u32 address, u32) {
+  float x;
+  std::memcpy(&x, shared + static_cast<int>(address), 4);
+  return x;
+}
 template <int LANES, int FIRST = 1>
 inline float lanes_max_abs(float value) {
   for (int step = FIRST; step < FIRST * LANES; step *= 2) value = max_abs(value, __shfl_xor_sync(~0u, value, step));

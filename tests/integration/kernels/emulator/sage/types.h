@@ -28,6 +28,11 @@ struct Bfloat {
   }
   static u32 pack(float lo, float hi) { return round(lo) | round(hi) << 16; }
 };
+#ifdef DTYPE_BF16
+template <int> struct SelectInput { typedef Half type; };
+template <> struct SelectInput<1> { typedef Bfloat type; };
+typedef SelectInput<DTYPE_BF16>::type Input;
+#endif
 inline float e4m3_value(u32 byte) {
   const int exponent = byte >> 3 & 15, mantissa = byte & 7;
   const float x = exponent ? std::ldexp(8.0f + mantissa, exponent - 10) : std::ldexp(static_cast<float>(mantissa), -9);

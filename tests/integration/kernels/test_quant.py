@@ -1,0 +1,226 @@
+"""The kernels that prepare K and V, run on the CPU: bit for bit what the reference makes, of one sequence or a pack.
+
+Where V takes one pass, a cluster of one block is run: more blocks than one do not run at once here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import shutil
+import subprocess
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.kernels.operands import TOKENS, Rows, padded
+
+torch = pytest.importorskip("torch", reason="needs PyTorch; a build for CPU will do")
+pytestmark = [pytest.mark.integration, pytest.mark.skipif(not shutil.which("g++"), reason="needs g++")]
+
+Get = Callable[..., ctypes.CDLL]
+EMULATOR = Path(__file__).parent / "emulator"
+SHARED = {"extern __shared__ uint4 scratch[];": "auto* scratch = reinterpret_cast<uint4*>(shared);"}
+SHARED["extern __shared__ uint4 pieces[];"] = "auto* pieces = reinterpret_cast<uint4*>(shared);"
+SHARED["__shared__ "] = "static "
+
+
+class KParams(ctypes.Structure):
+    """struct QuantKParams of kernels/include/sage/params.h."""
+
+    _fields_ = [
+        ("k", Rows),
+        *((name, ctypes.c_void_p) for name in ("k8", "scale", "mean", "cu")),
+        ("rows", ctypes.c_longlong),
+        *((name, ctypes.c_int) for name in ("B", "H", "S", "head_dim", "block", "per_warp", "smooth")),
+        *((name, ctypes.c_int) for name in ("tiles", "tiles_per_cta")),
+        ("counter", ctypes.c_void_p),
+    ]
+
+
+class VParams(ctypes.Structure):
+    """struct QuantVParams."""
+
+    _fields_ = [
+        ("v", Rows),
+        *((name, ctypes.c_void_p) for name in ("v8", "scale", "mean", "partial", "cu")),
+        ("rows", ctypes.c_longlong),
+        *((name, ctypes.c_int) for name in ("B", "H", "S", "head_dim", "D", "smooth", "chunks", "chunk")),
+        ("vmax", ctypes.c_float),
+    ]
+
+
+class Params(ctypes.Structure):
+    """struct QuantKVParams."""
+
+    _fields_ = [("k", KParams), ("v", VParams), ("k_blocks", ctypes.c_int), ("v_blocks", ctypes.c_int)]
+
+
+@pytest.fixture(scope="session")
+def reference(root: Path) -> Any:
+    """``sageattention.reference`` without the package's library."""
+    before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "sageattention"}
+    for name in before:
+        del sys.modules[name]
+    package = types.ModuleType("sageattention")
+    package.__path__ = [str(root / "sageattention")]
+    sys.modules["sageattention"] = package
+    found = importlib.import_module("sageattention.reference")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "sageattention"]:
+        del sys.modules[name]
+    sys.modules.update(before)
+    return found
+
+
+@pytest.fixture(scope="session")
+def compiled(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Get:
+    """The kernels for (head dim, bf16, V in one pass), each compiled once."""
+    folder = tmp_path_factory.mktemp("emulated_quant")
+    shutil.copytree(EMULATOR, folder, dirs_exist_ok=True)
+    kernels = root / "kernels"
+    (folder / "sage2").mkdir()
+    for name in (
+        "include/sage/params.h",
+        "include/sage/rows.h",
+        "include/sage/quant_k.cuh",
+        "include/sage/quant_v.cuh",
+    ):
+        text = (kernels / name).read_text()
+        for device, host in SHARED.items():
+            text = text.replace(device, host)
+        (folder / "sage" / Path(name).name).write_text(text)
+    for name in ("quant_kv.cu", "quant_v.cu"):
+        text = (kernels / "sage2" / name).read_text()
+        for device, host in SHARED.items():
+            text = text.replace(device, host)
+        (folder / "sage2" / name).write_text(text)
+    libraries: dict[tuple[int, bool, bool], ctypes.CDLL] = {}
+
+    def get(*key: Any) -> ctypes.CDLL:
+        if key not in libraries:
+            dim, bf16, fused = key
+            library = folder / f"{dim}_{bf16}_{fused}.so"
+            mode = ["-DMODE=0", "-D__CUDA_ARCH__=900"] if fused else ["-DMODE=1", "-D__CUDA_ARCH__=890"]
+            defines = [f"-DHEAD_DIM={dim}", f"-DDTYPE_BF16={int(bf16)}", *mode]
+            command = ["g++", "-std=c++17", "-O1", "-w", "-fPIC", "-shared", "-I.", *defines, "-o", str(library)]
+            subprocess.run([*command, "quant.cpp"], cwd=folder, check=True)
+            libraries[key] = ctypes.CDLL(str(library))
+            libraries[key].run.restype = ctypes.c_longlong
+        return libraries[key]
+
+    return get
+
+
+class Case:
+    """K and V of some sequences, their operands as the launcher would lay them out, and the arguments."""
+
+    def __init__(self, lengths: tuple[int, ...], channels: int, dtype: Any, *, block: int, per_warp: bool) -> None:
+        generator = torch.Generator().manual_seed(sum(lengths) + channels)
+        self.heads, self.lengths, self.channels = 2, lengths, channels
+        self.dim = 64 if channels <= 64 else 128
+        tokens = sum(lengths)
+        shape = (self.heads, tokens, channels)
+        self.k, self.v = ((torch.randn(shape, generator=generator) + 3).to(dtype) for _ in range(2))
+        self.v[:, :, 1] = 0
+        self.packed = len(lengths) > 1
+        self.starts = [sum(lengths[:i]) for i in range(len(lengths) + 1)]
+        self.first_rows = [(s // 128 + i) * 128 for i, s in enumerate(self.starts[:-1])] if self.packed else [0]
+        self.rows = (tokens // 128 + len(lengths)) * 128 if self.packed else padded(tokens)
+        self.block, self.per_warp = block, per_warp
+        self.k8 = torch.full((self.heads, self.rows, self.dim), 77, dtype=torch.int8)
+        self.k_scale = torch.full((self.heads, self.rows // block, 4), float("nan"))
+        self.v8 = torch.full((self.heads, self.dim, self.rows), 77, dtype=torch.int8)
+        statistics = (len(lengths), self.heads, self.dim)
+        self.k_mean, self.v_mean, self.v_scale = (torch.full(statistics, float("nan")) for _ in range(3))
+        self.cu = torch.tensor(self.starts, dtype=torch.int32)
+        self.counter = torch.tensor([5], dtype=torch.int32)
+
+    def params(self, *, smooth: bool, vmax: float, fused: bool) -> Params:
+        p = Params()
+        longest, sequences = max(self.lengths), len(self.lengths)
+        stride = self.k.shape[1] * self.channels
+        k, v = p.k, p.v
+        k.k, v.v = Rows(self.k.data_ptr(), 0, stride, self.channels), Rows(self.v.data_ptr(), 0, stride, self.channels)
+        k.k8, k.scale, k.mean = self.k8.data_ptr(), self.k_scale.data_ptr(), self.k_mean.data_ptr()
+        v.v8, v.scale, v.mean = self.v8.data_ptr(), self.v_scale.data_ptr(), self.v_mean.data_ptr()
+        k.counter = self.counter.data_ptr()
+        for x in (k, v):
+            x.B, x.H, x.S, x.rows, x.head_dim, x.smooth = (
+                sequences,
+                self.heads,
+                longest,
+                self.rows,
+                self.channels,
+                smooth,
+            )
+            x.cu = self.cu.data_ptr() if self.packed else None
+        k.block, k.per_warp, k.tiles, k.tiles_per_cta = self.block, self.per_warp, -(-longest // 128), 2
+        p.k_blocks = sequences * self.heads * -(-k.tiles // 2)
+        v.D, v.vmax, v.chunk = self.dim, vmax, padded(longest) if fused else 256
+        v.chunks = -(-longest // v.chunk)
+        self.partial = torch.full((sequences * self.heads * v.chunks * self.dim,), float("nan"))
+        v.partial = self.partial.data_ptr()
+        p.v_blocks = sequences * self.heads * (self.dim // 32) * v.chunks
+        return p
+
+
+@pytest.mark.parametrize("fused", [False, True], ids=["two passes", "one pass"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["f16", "bf16"])
+@pytest.mark.parametrize(
+    ("lengths", "channels"),
+    [((1,), 64), ((200,), 128), ((517,), 64), ((300,), 72), ((130,), 13), ((5, 0, 300, 129), 64)],
+    ids=["one token", "plain", "chunks", "padded", "unaligned", "packed"],
+)
+@pytest.mark.parametrize(
+    ("block", "per_warp", "smooth"),
+    [(64, False, True), (128, True, True), (128, False, False)],
+    ids=["64", "128 a warp", "128 plain"],
+)
+def test_k_and_v(
+    compiled: Get,
+    reference: Any,
+    dtype: Any,
+    lengths: tuple[int, ...],
+    channels: int,
+    block: int,
+    *,
+    per_warp: bool,
+    smooth: bool,
+    fused: bool,
+) -> None:
+    case = Case(lengths, channels, dtype, block=block, per_warp=per_warp)
+    params = case.params(smooth=smooth, vmax=448.0, fused=fused)
+    run = compiled(case.dim, dtype == torch.bfloat16, fused).run
+    assert run(ctypes.byref(params)) == -1, "a block hangs"
+    assert int(case.counter) == 0
+    for i, length in enumerate(lengths):
+        if not length:
+            continue
+        tokens = slice(case.starts[i], case.starts[i] + length)
+        row, end = case.first_rows[i], case.first_rows[i] + padded(length)
+        k, v = case.k[None, :, tokens], case.v[None, :, tokens]
+        means = [reference.sampled_mean(x) if smooth else None for x in (k, v)]
+        for kept, mean in ((case.k_mean[i], means[0]), (case.v_mean[i], means[1])):
+            assert torch.equal(kept[:, :channels], torch.zeros_like(kept[:, :channels]) if mean is None else mean[0])
+        wanted = reference.quantize_k(k, block, "per_warp" if per_warp else "per_thread", means[0])
+        assert torch.equal(case.k8[:, row : row + length, :channels], wanted.values[0])
+        assert not case.k8[:, row + length : end].any()
+        assert not case.k8[:, row:end, channels:].any()
+        scales = case.k_scale[:, row // block : end // block]
+        if per_warp:
+            assert torch.equal(scales[..., 0], scales[..., 3])
+        given = (scales[..., 0] if per_warp else scales.flatten(1))[:, : wanted.scale.shape[2]]
+        assert torch.equal(given, wanted.scale[0])
+        made = reference.quantize_v(v, 448.0, means[1])
+        v8 = case.v8[:, :, row:end].view(case.heads, case.dim, -1, 16)
+        natural = torch.empty_like(v8)
+        natural[..., torch.tensor(TOKENS)] = v8
+        natural = natural.reshape(case.heads, case.dim, -1)
+        wanted_v = made.values[0].view(torch.int8).transpose(1, 2)
+        assert torch.equal(natural[:, :channels, :length], wanted_v)
+        assert not natural[:, :, length:].any()
+        assert torch.equal(case.v_scale[i, :, :channels], made.scale[0, :, 0])
