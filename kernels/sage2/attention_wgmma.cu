@@ -18,6 +18,11 @@ namespace {
 constexpr bool kPairs = kD == 128 && PV_F16;
 constexpr int kPairsFrom = kWgmmaHeldTiles * 4 - 1;
 
+// A consumer's 64 rows are masked in one key tile at most, the last that they see: a boundary of key tiles is one of
+// consumers too. Work tiles of more rows than keys have one tile at most that the first consumer sees nothing of, and it
+// is passed over with one more of V in hand.
+static_assert(kN % 64 == 0 && kM <= 64 + kN && kStages > 2, "advance() masks the first tile and passes over one");
+
 SAGE_DEVICE int visible_keys(const AttnParams& a, const Tile& tile, int row) {
   return a.causal ? min(tile.kv_len, tile.row0 + row + 1) : tile.kv_len;
 }
@@ -68,14 +73,21 @@ SAGE_DEVICE void consume(const AttnWgmmaParams& w, u32 smem) {
     for (int row = 0; row < 2; row++)
       limit[row] = visible_keys(a, tile, row_of_tile + 8 * row) - n * kN - 2 * (int)(c.lane & 3);
   };
-  // Everything of a turn that the loop needs; waits for the tile and its Q.
+  // Everything of a turn that the loop needs; waits for the tile and its Q. The keys that no row of this warpgroup sees are
+  // `skipped` tiles at the end: all, if its rows are past the sequence.
   float q_scale;
-  int n, open = 0;  // key tiles below `open` are visible to every row of this warpgroup
+  int n, skipped, open = 0;  // key tiles below `open` are visible to every row of this warpgroup
   auto begin = [&](u32 turn) {
     const Tile tile = await_tile(smem, turn);
-    n = __shfl_sync(~0u, tile.kv_tiles, 0) - 1;
+    const int row = tile.row0 + group * 64, last = __shfl_sync(~0u, tile.kv_tiles, 0) - 1;
+    n = last;
     if (n < -1) return;
-    open = __shfl_sync(~0u, (a.causal ? min(tile.kv_len, tile.row0 + group * 64 + 1) : tile.kv_len) / kN, 0);
+    if constexpr (!kMask) {
+      const int visible = row >= tile.q_len ? 0 : a.causal ? min(tile.kv_len, row + 64) : tile.kv_len;
+      n = __shfl_sync(~0u, (visible + kN - 1) / kN - 1, 0);
+    }
+    skipped = last - n;
+    open = __shfl_sync(~0u, (a.causal ? min(tile.kv_len, row + 1) : tile.kv_len) / kN, 0);
     mbarrier_wait(smem + kQFull + 8 * (turn & 1), turn / 2 & 1);
     q_scale = fabsf(a.scale_log2) *
               load_shared_float(smem + kQScale + ((turn & 1) * kM / 2 + (group * 4 + warp) * 8 + c.lane / 4) * 4);
@@ -104,11 +116,16 @@ SAGE_DEVICE void consume(const AttnWgmmaParams& w, u32 smem) {
 #pragma unroll
   for (int i = 0; i < kN / 8; i++) c.p[i] = 0;
   bool pending = false;  // P of the step before waits for its PV
-  // One step with masks. The first of a turn takes the last PV of the turn before along and then writes its O. Where a tile
-  // is missing, the products are of whatever lies in shared memory, and nobody looks at them.
-  auto advance = [&](bool first) __attribute__((always_inline)) {
-    const bool keys = !first || n >= 0, values = !first || pending;
-    const Place ahead = values ? c.place.next() : c.place;
+  // The first step of a turn, the only one with masks: it takes the last PV of the turn before along and
+  // then writes its O. Where a tile is missing, the products are of whatever lies in shared memory, and nobody looks at them.
+  auto advance = [&]() __attribute__((always_inline)) {
+    const bool keys = n >= 0, values = pending;
+    Place ahead = values ? c.place.next() : c.place;
+    if (keys && skipped > 0) {
+      c.pass_over(ahead);
+      ahead = ahead.next();
+      c.k_ready = false;
+    }
     if (keys) {
       if (!c.k_ready) mbarrier_wait(smem + kKFull + 8 * ahead.stage, ahead.parity);
       c.load_k_scale(ahead, q_scale);
@@ -119,64 +136,61 @@ SAGE_DEVICE void consume(const AttnWgmmaParams& w, u32 smem) {
     wgmma_wait<1>();
     pin_registers(c.s);
     if (keys) c.release_k(ahead);
-    if (!first || n >= open) {
+    if (n >= open) {
       int limit[2];
       limits(read_tile(smem, turn), n, limit);
       c.hide(limit);
     }
     float done_l[2], done_m[2];
-    if (first) {
 #pragma unroll
-      for (int row = 0; row < 2; row++) {
-        done_m[row] = c.m[row];
-        c.m[row] = kFloor;
-        if constexpr (!kOnes) {
-          done_l[row] = c.l[row];
-          c.l[row] = 0.0f;
-        }
+    for (int row = 0; row < 2; row++) {
+      done_m[row] = c.m[row];
+      c.m[row] = kFloor;
+      if constexpr (!kOnes) {
+        done_l[row] = c.l[row];
+        c.l[row] = 0.0f;
       }
     }
     c.finish_step<true, false>(ahead, values);
-    if (first) {
-      if (values) {
-        store_output(w, c, read_tile(smem, turn - 1), row_of_tile, turn - 1, kOnes ? c.l : done_l, done_m);
-        release(turn - 1);
-      }
-      c.clear_output();
-      if constexpr (kOnes) c.l[0] = c.l[1] = 0.0f;
+    if (values) {
+      store_output(w, c, read_tile(smem, turn - 1), row_of_tile, turn - 1, kOnes ? c.l : done_l, done_m);
+      release(turn - 1);
     }
+    c.clear_output();
+    if constexpr (kOnes) c.l[0] = c.l[1] = 0.0f;
     c.pack();
     pending = keys;
   };
 #pragma unroll 1
   while (true) {
-    if (n >= 0 || pending) advance(true);
-    if (!pending) {  // no keys: the end, or an empty sequence
+    if (n >= 0 || pending) advance();
+    if (!pending) {  // no keys: the end, an empty sequence, or no rows
       if (n == -2) break;
-      store_nothing(a, read_tile(smem, turn), threadIdx.x - 128, 128 * kConsumers);
+      if (skipped == 0) store_nothing(a, read_tile(smem, turn), threadIdx.x - 128, 128 * kConsumers);
+#pragma unroll 1
+      for (; skipped > 0; skipped--) {
+        c.pass_over(c.place);
+        c.place = c.place.next();
+      }
       release(turn);
       c.k_ready = c.v_ready = false;
-    } else {
-      n--;
-      for (; n >= open; n--) advance(false);
-      if (n >= 0) {
-        // Reductions put these into uniform registers, where descriptors are computed.
-        c.place.stage = __reduce_max_sync(~0u, c.place.stage);
-        c.place.parity = __reduce_max_sync(~0u, c.place.parity);
-        n = __reduce_max_sync(~0u, n);
-        const u32 q_smem = __reduce_max_sync(~0u, query(turn));
-        if constexpr (kPairs) {
-          if (n >= kPairsFrom) {
+    } else if (--n >= 0) {
+      // Reductions put these into uniform registers, where descriptors are computed.
+      c.place.stage = __reduce_max_sync(~0u, c.place.stage);
+      c.place.parity = __reduce_max_sync(~0u, c.place.parity);
+      n = __reduce_max_sync(~0u, n);
+      const u32 q_smem = __reduce_max_sync(~0u, query(turn));
+      if constexpr (kPairs) {
+        if (n >= kPairsFrom) {
 #pragma unroll 1
-            for (; n > 0; n -= 2) {
-              c.step<true, true>(q_smem, q_scale);
-              c.step<false, false>(q_smem, q_scale);
-            }
+          for (; n > 0; n -= 2) {
+            c.step<true, true>(q_smem, q_scale);
+            c.step<false, false>(q_smem, q_scale);
           }
         }
-#pragma unroll 1
-        for (; n >= 0; n--) c.step<true, false>(q_smem, q_scale);
       }
+#pragma unroll 1
+      for (; n >= 0; n--) c.step<true, false>(q_smem, q_scale);
     }
     release_query(turn);
     begin(++turn);

@@ -38,6 +38,17 @@ SAGE_DEVICE bool mbarrier_try_wait(u32 barrier_smem, u32 parity) {
   return done != 0;
 }
 
+// The same without waiting: try_wait may suspend the thread for thousands of clocks before it says no.
+SAGE_DEVICE bool mbarrier_test_wait(u32 barrier_smem, u32 parity) {
+  u32 done;
+  asm volatile(
+      "{ .reg .pred p; mbarrier.test_wait.parity.shared::cta.b64 p, [%1], %2; selp.b32 %0, 1, 0, p; }"
+      : "=r"(done)
+      : "r"(barrier_smem), "r"(parity)
+      : "memory");
+  return done != 0;
+}
+
 // Waits until the phase with this parity is complete. With SAGE_SPIN_LIMIT a barrier that never completes traps.
 SAGE_DEVICE void mbarrier_wait(u32 barrier_smem, u32 parity) {
 #ifdef SAGE_SPIN_LIMIT

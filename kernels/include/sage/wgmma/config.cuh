@@ -43,11 +43,13 @@ constexpr int kRawBytes = kM * kD * 2;
 constexpr int kChannelBytes = 4 * kD * (kLse ? 3 : 2);  // v_scale, v_mean, and k_mean for the lse
 constexpr int kSlots = 4;  // work tiles announced to the warps of the block
 constexpr int kDotBytes = kLse ? 4 * kM : 0;
+constexpr int kStagingBytes = kM * 128;  // O on its way out, 64 channels of it
 constexpr int kSmallBytes = 2 * kM / 2 * 4 + kSlots * (kDotBytes + kChannelBytes) + 1024;
-constexpr int kStagesFit = (kWgmmaShared - 1024 - 2 * kQBytes - kRawBytes - kSmallBytes) / (kKBytes + kVBytes);
+constexpr int kStagesFit = (kWgmmaShared - 1024 - 2 * kQBytes - kRawBytes - kStagingBytes - kSmallBytes) / (kKBytes + kVBytes);
 constexpr int kStages = kStagesFit < 5 ? kStagesFit : 5;
 constexpr int kQ = 0, kK = kQ + 2 * kQBytes, kV = kK + kStages * kKBytes, kRaw = kV + kStages * kVBytes;
-constexpr int kQScale = kRaw + kRawBytes;          // [2][BLOCK_M / 2] one per row pair
+constexpr int kStaging = kRaw + kRawBytes;
+constexpr int kQScale = kStaging + kStagingBytes;          // [2][BLOCK_M / 2] one per row pair
 constexpr int kQDot = kQScale + 2 * kM / 2 * 4;    // [SLOTS][BLOCK_M] q . k_mean, for the lse
 constexpr int kChannels = kQDot + kSlots * kDotBytes;        // [SLOTS][D] of v_scale, v_mean; then k_mean[D] for the lse
 constexpr int kKScale = kChannels + kSlots * kChannelBytes;  // [STAGES][4]
@@ -66,6 +68,13 @@ constexpr int kProducerRegisters = 56;
 constexpr int kLaunchRegisters = 65536 / kThreads / 8 * 8 * (kConsumers + 1);
 constexpr int kConsumerRegisters = (kLaunchRegisters - kProducerRegisters) / kConsumers / 8 * 8;
 
+// Stores four 8 x 8 matrices of 16-bit elements; lanes 8 i to 8 i + 7 give the addresses of matrix i's rows, and lane L holds
+// elements 2 * (L % 4) and + 1 of row L / 4 of each (PTX ISA, stmatrix).
+SAGE_DEVICE void store_matrices(u32 row_smem, const u32 (&m)[4]) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(row_smem), "r"(m[0]), "r"(m[1]),
+               "r"(m[2]), "r"(m[3])
+               : "memory");
+}
 SAGE_DEVICE uint4 load_shared_16(u32 address_smem) {
   uint4 v;
   asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"

@@ -81,8 +81,16 @@ struct Consumer {
   SAGE_DEVICE void release_k(Place at) {
     if (lane == 0) mbarrier_arrive(smem + kKEmpty + 8 * at.stage);
   }
-  SAGE_DEVICE void release_v() {
-    if (lane == 0) mbarrier_arrive(smem + kVEmpty + 8 * place.stage);
+  SAGE_DEVICE void release_v(Place at) {
+    if (lane == 0) mbarrier_arrive(smem + kVEmpty + 8 * at.stage);
+  }
+
+  // Gives a tile of keys back that nobody here looks at. Only once it is there: the barrier counts phases.
+  SAGE_DEVICE void pass_over(Place at) {
+    mbarrier_wait(smem + kKFull + 8 * at.stage, at.parity);
+    release_k(at);
+    mbarrier_wait(smem + kVFull + 8 * at.stage, at.parity);
+    release_v(at);
   }
 
   // Masks the columns from limit[row] on, counted from this lane's first.
@@ -188,8 +196,8 @@ struct Consumer {
   // Looks at the barriers of the next step before the work that comes first, so that their latency is hidden.
   SAGE_DEVICE void look_ahead() {
     const Place ahead = place.next();
-    k_ready = mbarrier_try_wait(smem + kKFull + 8 * ahead.stage, ahead.parity);
-    v_ready = mbarrier_try_wait(smem + kVFull + 8 * place.stage, place.parity);
+    k_ready = mbarrier_test_wait(smem + kKFull + 8 * ahead.stage, ahead.parity);
+    v_ready = mbarrier_test_wait(smem + kVFull + 8 * place.stage, place.parity);
   }
 
   SAGE_DEVICE void clear_output() {
@@ -226,12 +234,12 @@ struct Consumer {
       hold<kN / 2>();
       wgmma_wait<0>();
       pin_registers(r);
-      if (release) release_v();
+      if (release) release_v(place);
       place = next;
       look_ahead();
       accumulate<kHalf>();
     } else {
-      if (release) release_v();
+      if (release) release_v(place);
       place = next;
       look_ahead();
       if constexpr (KEEP) {
@@ -276,7 +284,7 @@ struct Consumer {
       wgmma_wait<0>();
       pin_registers(r);
     }
-    release_v();
+    release_v(place);
     place = place.next();
     accumulate<kSplit ? kHalf : 0>();
   }
