@@ -83,7 +83,7 @@ SAGE_DEVICE void consume(const AttnWgmmaParams& w, u32 smem) {
     n = last;
     if (n < -1) return;
     if constexpr (!kMask) {
-      const int visible = row >= tile.q_len ? 0 : a.causal ? min(tile.kv_len, row + 64) : tile.kv_len;
+      const int visible = row < 0 || row >= tile.q_len ? 0 : a.causal ? min(tile.kv_len, row + 64) : tile.kv_len;
       n = __shfl_sync(~0u, (visible + kN - 1) / kN - 1, 0);
     }
     skipped = last - n;

@@ -85,14 +85,14 @@ SAGE_DEVICE void store_output(const AttnWgmmaParams& w, const Consumer& c, const
 // The same for a tile whose sequence has no keys: zeros, and an lse of minus infinity. `thread` of the `threads` that
 // share the tile.
 SAGE_DEVICE void store_nothing(const AttnParams& a, const Tile& tile, int thread, int threads) {
-  const int rows = min(kM, tile.q_len - tile.row0), pieces = a.head_dim / 8;
+  const int first = max(0, -tile.row0), rows = min(kM, tile.q_len - tile.row0), pieces = a.head_dim / 8;
   char* const out = output_rows(a, tile);
 #pragma unroll 1
-  for (int i = thread; i < rows * pieces; i += threads)
+  for (int i = first * pieces + thread; i < rows * pieces; i += threads)
     *(uint4*)(out + 2 * (i / pieces * a.out.token + i % pieces * 8)) = make_uint4(0, 0, 0, 0);
   if (kLse && a.lse) {
 #pragma unroll 1
-    for (int row = thread; row < rows; row += threads) lse_rows(a, tile)[row] = -__int_as_float(0x7f800000);
+    for (int row = first + thread; row < rows; row += threads) lse_rows(a, tile)[row] = -__int_as_float(0x7f800000);
   }
 }
 

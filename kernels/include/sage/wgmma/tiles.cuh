@@ -8,7 +8,7 @@ namespace sage {
 
 struct Tile {
   int batch, head;       // query head
-  int row0;              // first query row within its sequence
+  int row0;              // first query row within its sequence; negative: consumers before row 0 have no rows
   int q_len, kv_len;
   int q_start, k_start;  // first row of the sequence in q, and in the prepared operands
   int kv_tiles;          // -1: there is no more work
@@ -24,7 +24,7 @@ SAGE_DEVICE Tile get_tile(const AttnWgmmaParams& w, int index) {
   const int row_tile = place / group_heads, head = group * w.head_group + place - row_tile * group_heads;
   tile.batch = head / p.Hq;
   tile.head = head - tile.batch * p.Hq;
-  tile.row0 = (p.causal ? w.row_tiles - 1 - row_tile : row_tile) * kM;
+  const int place_of_rows = p.causal ? w.row_tiles - 1 - row_tile : row_tile;
   tile.q_len = p.Sq;
   tile.kv_len = p.Sk;
   tile.q_start = tile.k_start = 0;
@@ -35,6 +35,9 @@ SAGE_DEVICE Tile get_tile(const AttnWgmmaParams& w, int index) {
     tile.q_start = q0;
     tile.k_start = (k0 / 128 + tile.batch) * 128;
   }
+  tile.row0 = place_of_rows * kM;
+  // Of causal tiles the first, with the fewest keys, is the one that is not full: it begins before the sequence.
+  if (p.causal && !kMask) tile.row0 -= ((tile.q_len + kM - 1) / kM * (kM / 64) - (tile.q_len + 63) / 64) * 64;
   const int visible = p.causal ? min(tile.kv_len, tile.row0 + kM) : tile.kv_len;
   tile.kv_tiles = (visible + kN - 1) / kN;
   return tile;
