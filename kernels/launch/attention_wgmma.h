@@ -18,17 +18,17 @@ inline std::string wgmma_name(const AttnParams& params, const AttnConfig& config
          (mask ? "_mask" : params.lse ? "_lse" : "_plain");
 }
 
-/// Q or O, 16 bits, in blocks of 64 channels of `box_rows` rows. A dimension of stride 0 (one entry, or one for all) is
-/// given as one of size 1, and the kernel stays at its beginning.
-template <class R>
-CUtensorMap wgmma_rows(const R& rows, const AttnParams& params, int64_t tokens, int box_rows, const char* what) {
-  const cuuint64_t dims[4] = {cuuint64_t(params.head_dim), cuuint64_t(tokens), cuuint64_t(rows.head ? params.Hq : 1),
-                              cuuint64_t(rows.batch ? params.B : 1)};
+/// Q, 16 bits, in blocks of 64 channels of a work tile's rows. A dimension of stride 0 (one entry, or one for all) is given
+/// as one of size 1, and the kernel stays at its beginning.
+inline CUtensorMap wgmma_queries(const AttnParams& params, int64_t tokens, int box_rows) {
+  const Rows& q = params.q;
+  const cuuint64_t dims[4] = {cuuint64_t(params.head_dim), cuuint64_t(tokens), cuuint64_t(q.head ? params.Hq : 1),
+                              cuuint64_t(q.batch ? params.B : 1)};
   const auto bytes = [](int64_t stride) { return cuuint64_t(stride ? 2 * stride : 16); };
-  const cuuint64_t strides[3] = {bytes(rows.token), bytes(rows.head), bytes(rows.batch)};
+  const cuuint64_t strides[3] = {bytes(q.token), bytes(q.head), bytes(q.batch)};
   const cuuint32_t box[4] = {64, cuuint32_t(box_rows), 1, 1};
-  return Driver::get().tensor_map(CU_TENSOR_MAP_DATA_TYPE_UINT16, 4, rows.data, dims, strides, box,
-                                  CU_TENSOR_MAP_SWIZZLE_128B, what);
+  return Driver::get().tensor_map(CU_TENSOR_MAP_DATA_TYPE_UINT16, 4, q.data, dims, strides, box,
+                                  CU_TENSOR_MAP_SWIZZLE_128B, "Q");
 }
 
 /// K or V, 8 bits, as `rows` x `columns` for each of `heads`, read in boxes of box_rows x box_columns.
@@ -63,8 +63,7 @@ inline void launch_attention_wgmma(Device& device, const AttnParams& params, con
   wgmma.head_group =
       static_cast<int>(std::min<int64_t>(group * (params.Hq / params.Hkv), int64_t(params.B) * params.Hq));
 
-  const CUtensorMap q = wgmma_rows(params.q, params, config.q_tokens, 64 * consumers, "Q");
-  const CUtensorMap out = wgmma_rows(params.out, params, config.q_tokens, 16, "O");
+  const CUtensorMap q = wgmma_queries(params, config.q_tokens, 64 * consumers);
   const CUtensorMap k = wgmma_operand(params.k8, heads, params.k_rows, config.D, 128, config.D, "K");
   const CUtensorMap v = wgmma_operand(params.v8, heads, config.D, params.k_rows, config.D, 128, "V");
   Shape shape;
@@ -72,7 +71,7 @@ inline void launch_attention_wgmma(Device& device, const AttnParams& params, con
   shape.block = static_cast<unsigned>(128 * (consumers + 1));
   shape.shared = kWgmmaShared;
   shape.dependent = true;
-  device.launch(wgmma_name(params, config), shape, stream, wgmma, q, k, v, out);
+  device.launch(wgmma_name(params, config), shape, stream, wgmma, q, k, v);
 }
 
 }  // namespace sage

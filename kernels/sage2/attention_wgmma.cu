@@ -59,7 +59,7 @@ SAGE_DEVICE void attend_masked(const AttnParams& a, Consumer& c, const Tile& til
   }
 }
 
-SAGE_DEVICE void consume(const AttnWgmmaParams& w, const TensorMap& out_map, u32 smem) {
+SAGE_DEVICE void consume(const AttnWgmmaParams& w, u32 smem) {
   const AttnParams& a = w.attn;
   // The shuffles tell the compiler that these are the same in every lane: descriptors and branches become uniform.
   const int warp = __shfl_sync(~0u, threadIdx.x / 32, 0) - 4, group = warp / 4;  // of all consumers
@@ -96,7 +96,7 @@ SAGE_DEVICE void consume(const AttnWgmmaParams& w, const TensorMap& out_map, u32
   if constexpr (kMask) {
     for (; n >= -1; begin(++turn)) {
       attend_masked(a, c, read_tile(smem, turn), n, row_of_tile, query(turn), q_scale);
-      store_output(w, out_map, c, turn, c.l, c.m);
+      store_output(w, c, turn, c.l, c.m);
       release_query(turn);
       release(turn);
     }
@@ -146,7 +146,7 @@ SAGE_DEVICE void consume(const AttnWgmmaParams& w, const TensorMap& out_map, u32
     }
     c.finish_step<true, false>(ahead, values);
     if (values) {
-      store_output(w, out_map, c, turn - 1, kOnes ? c.l : done_l, done_m);
+      store_output(w, c, turn - 1, kOnes ? c.l : done_l, done_m);
       release(turn - 1);
     }
     c.clear_output();
@@ -195,8 +195,7 @@ SAGE_DEVICE void consume(const AttnWgmmaParams& w, const TensorMap& out_map, u32
 
 extern "C" __global__ void __launch_bounds__(kThreads, 1)
     ENTRY(const __grid_constant__ AttnWgmmaParams w, const __grid_constant__ TensorMap q_map,
-          const __grid_constant__ TensorMap k_map, const __grid_constant__ TensorMap v_map,
-          const __grid_constant__ TensorMap out_map) {
+          const __grid_constant__ TensorMap k_map, const __grid_constant__ TensorMap v_map) {
   extern __shared__ __align__(1024) char shared[];
   const u32 smem = (shared_address(shared) + 1023) & ~1023u;
   if (threadIdx.x == 0) {
@@ -215,7 +214,6 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
     for (int i = 0; i < kSlots; i++) {
       mbarrier_init(smem + kTileFull + 8 * i, 1);
       mbarrier_init(smem + kTileEmpty + 8 * i, kQuantizers + 4 * kConsumers);
-      mbarrier_init(smem + kChannelsFull + 8 * i, kQuantizers);
     }
     mbarrier_init_fence();
   }
@@ -237,7 +235,6 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
     }
   } else {
     setmaxnreg_increase<kConsumerRegisters>();
-    consume(w, out_map, smem);
-    if (threadIdx.x % 32 == 0) bulk_wait();  // shared memory has to stay until it is read
+    consume(w, smem);
   }
 }

@@ -92,18 +92,6 @@ SAGE_DEVICE void bulk_load(u32 destination_smem, const void* source_gmem, u32 by
                : "memory");
 }
 
-// Copies shared memory to the box of a four-dimensional map that starts at (x, y, z, t); what is outside of the map is not
-// written. Belongs to the thread's current bulk group.
-SAGE_DEVICE void tma_store_4d(const TensorMap& map, u32 source_smem, int x, int y, int z, int t) {
-  asm volatile("cp.async.bulk.tensor.4d.global.shared::cta.tile.bulk_group [%0, {%2, %3, %4, %5}], [%1];" ::"l"((u64)&map),
-               "r"(source_smem), "r"(x), "r"(y), "r"(z), "r"(t)
-               : "memory");
-}
-SAGE_DEVICE void bulk_commit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
-// Wait until this thread's bulk groups have read their shared memory, or are complete.
-SAGE_DEVICE void bulk_wait_read() { asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory"); }
-SAGE_DEVICE void bulk_wait() { asm volatile("cp.async.bulk.wait_group 0;" ::: "memory"); }
-
 // Executed by every warp of a warpgroup. Increasing waits until another warpgroup has given registers back.
 template <int REGISTERS>
 SAGE_DEVICE void setmaxnreg_increase() {

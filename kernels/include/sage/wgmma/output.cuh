@@ -14,8 +14,8 @@ SAGE_DEVICE float* lse_rows(const AttnParams& a, const Tile& tile) {
   return a.lse + tile.batch * a.lse_batch * (a.cu_q ? 0 : 1) + tile.head * a.lse_head + tile.q_start + tile.row0;
 }
 
-// O / l in 16 bits for the 64 channels from `first` on (a row of the staging), to shared memory. A chunk of 16 bytes
-// lies at its index XORed with the row, as in every swizzled tile here.
+// O / l in 16 bits for the 64 channels from `first` on (a row of the staging), to shared memory. A chunk of 16 bytes lies at
+// its index XORed with the row, as in every swizzled tile here.
 template <class T>
 SAGE_DEVICE void stage_rows(const Consumer& c, int first, u32 staging, u32 channels, const float (&inverse)[2],
                             const float (&l)[2]) {
@@ -42,35 +42,9 @@ SAGE_DEVICE void stage_rows(const Consumer& c, int first, u32 staging, u32 chann
   }
 }
 
-// The staged rows of this warp to the 64 channels from `channel` on. TMA takes them from there while the warp goes on, but
-// not where rows after them are another sequence's.
-SAGE_DEVICE void send_rows(const AttnParams& a, const TensorMap& out_map, const Tile& tile, u32 staging, int lane,
-                           int row_of_warp, int channel) {
-  const int rows = tile.q_len - tile.row0 - row_of_warp;
-  if (!a.cu_q || rows >= 16) {
-    fence_async_shared();
-    __syncwarp();
-    if (lane == 0) {
-      tma_store_4d(out_map, staging, channel, tile.q_start + tile.row0 + row_of_warp, a.out.head ? tile.head : 0,
-                   a.out.batch && !a.cu_q ? tile.batch : 0);
-      bulk_commit();
-    }
-  } else {
-    __syncwarp();
-    char* const out = output_rows(a, tile) + 2 * (row_of_warp * a.out.token + channel);
-    const int pieces = min(8, (a.head_dim - channel) / 8);
-#pragma unroll 1
-    for (int i = lane; i < rows * 8; i += 32) {
-      const int row = i / 8, piece = i % 8;
-      const uint4 x = load_shared_16(staging + row * 128 + ((piece ^ row & 7) << 4));
-      if (piece < pieces) *(uint4*)(out + 2 * (row * a.out.token + 8 * piece)) = x;
-    }
-  }
-}
-
-// Normalises O by the sums `l` and writes 16 rows of this warp, those of turn `turn`. `m` is what l is relative to.
-SAGE_DEVICE void store_output(const AttnWgmmaParams& w, const TensorMap& out_map, const Consumer& c, u32 turn,
-                              float (&l)[2], const float (&m)[2]) {
+// Normalises O by the sums `l` and writes 16 rows of this warp, those of turn `turn`, 64 channels at a time through its own
+// shared memory, so that the lanes of a store write whole lines. `m` is what l is relative to.
+SAGE_DEVICE void store_output(const AttnWgmmaParams& w, const Consumer& c, u32 turn, float (&l)[2], const float (&m)[2]) {
   const AttnParams& a = w.attn;
   const int lane = c.lane, row_of_warp = (threadIdx.x / 32 - 4) * 16;
   float inverse[2];
@@ -80,17 +54,24 @@ SAGE_DEVICE void store_output(const AttnWgmmaParams& w, const TensorMap& out_map
     inverse[row] = l[row] == 0.0f ? 0.0f : __frcp_rn(l[row]);
   }
   const u32 channels = c.smem + kChannels + turn % kSlots * kChannelBytes, staging = c.smem + kStaging + row_of_warp * 128;
-  mbarrier_wait(c.smem + kChannelsFull + 8 * (turn % kSlots), turn / kSlots & 1);
+  const Tile tile = read_tile(c.smem, turn);
+  const int row_of_lane = row_of_warp + lane / 8, rows = tile.q_len - tile.row0 - row_of_lane;
+  const u32 from = staging + lane / 8 * 128 + ((lane & 7 ^ lane / 8) << 4);
+  char* const out = output_rows(a, tile) + 2 * (row_of_lane * a.out.token + 8 * (lane & 7));
 #pragma unroll
   for (int channel = 0; channel < kD; channel += 64) {
-    if (lane == 0) bulk_wait_read();  // TMA has what was staged before
-    __syncwarp();
+    if (channel > 0) __syncwarp();
     if (w.bf16) stage_rows<Bfloat>(c, channel, staging, channels, inverse, l);
     else stage_rows<Half>(c, channel, staging, channels, inverse, l);
-    send_rows(a, out_map, read_tile(c.smem, turn), staging, lane, row_of_warp, channel);
+    __syncwarp();
+    const bool there = channel + 8 * (lane & 7) < a.head_dim;
+#pragma unroll
+    for (int i = 0; i < 16; i += 4) {
+      const uint4 piece = load_shared_16((from ^ (i & 4) << 4) + i * 128);
+      if (there && i < rows) *(uint4*)(out + 2 * (i * a.out.token + channel)) = piece;
+    }
   }
   if (kLse && a.lse && (lane & 3) == 0) {
-    const Tile tile = read_tile(c.smem, turn);
     const int row_of_tile = row_of_warp + lane / 4;
 #pragma unroll
     for (int row = 0; row < 2; row++) {

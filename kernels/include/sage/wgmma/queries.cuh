@@ -147,17 +147,14 @@ SAGE_DEVICE void produce_queries(const AttnWgmmaParams& w, const TensorMap& q_ma
     else quantize_q<Half>(w, tile, smem, turn, warp, lane);
     fence_async_shared();
     __syncwarp();
-    if (lane == 0) {
-      mbarrier_arrive(smem + kRawEmpty);
-      mbarrier_arrive(smem + kQFull + 8 * buffer);
-    }
+    if (lane == 0) mbarrier_arrive(smem + kRawEmpty);
     if constexpr (!kLse) {
       if (turn == 0) wait_for_producers();
       load_channels(p, tile, smem, turn, warp, lane);
       __syncwarp();
     }
     if (lane == 0) {
-      mbarrier_arrive(smem + kChannelsFull + 8 * (turn % kSlots));
+      mbarrier_arrive(smem + kQFull + 8 * buffer);
       release_tile(smem, turn);
     }
     tile = await_tile(smem, turn + 1);
