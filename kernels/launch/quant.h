@@ -66,7 +66,7 @@ inline void launch_quant_kv(Device& device, QuantKVParams params, const QuantVPl
   shape.cluster = plan.fused ? static_cast<unsigned>(plan.chunks) : 1;
   shape.grid = grid_of(ceil_div<int64_t>(k_blocks, shape.cluster) * shape.cluster + v_blocks, "quantizing K and V");
   params.k_blocks = static_cast<int>(k_blocks), params.v_blocks = static_cast<int>(v_blocks);
-  const int v_shared = plan.chunk * 64 + (v.smooth ? 64 * 32 * 4 : 0);  // staged tokens; sums of samples
+  const int v_shared = plan.chunk * 64 + (v.smooth ? kSample / 2 * 32 * 4 : 0);  // staged tokens; sums of samples
   shape.shared = k_blocks ? std::max(v_shared, kQuantKScratch) : v_shared;
   const std::string kind = dtype_name(bf16);
   const std::string name = std::string("sage2_quant_kv_") + (plan.fused ? "fused_" : "amax_") + kind;

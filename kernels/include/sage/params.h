@@ -74,6 +74,9 @@ struct AttnWgmmaParams {
   int tiles;       ///< B * Hq * row_tiles
 };
 
+/// Tokens that a mean is taken from (rows.h).
+constexpr int kSample = 32;
+
 /// Arguments of sage2_quant_k: K to int8. The exact definition is in sage/quant_k.cuh.
 struct QuantKParams {
   Rows k;

@@ -9,7 +9,7 @@
 //
 // A warp takes one residue group t of a half tile of 64 tokens, so with 64-token blocks a group never leaves a warp. A
 // lane holds eight columns of 4, 8 or 16 rows in registers; each byte of K is read from DRAM once. Every block samples
-// its head's mean for itself: 128 rows, from L2 after the first, spread over up to 8 tiles.
+// its head's mean for itself, from L2 after the first.
 #pragma once
 
 #include <sage/rows.h>
@@ -76,12 +76,14 @@ SAGE_DEVICE void run(const QuantKParams& p, int index, Scratch& scratch) {
 
   const bool aligned = is_aligned(p.k, p.head_dim);
 
-  uint4 piece[PASSES];
+  // As registers allow, the first tile is under way while the mean is made, and each next one during the tile before.
+  constexpr bool EARLY = D <= 128, AHEAD = D == 64;
+  uint4 piece[PASSES], next_piece[AHEAD ? PASSES : 1];
   const auto token_of = [&](int pass) {
     const int pair = pass * WARP_ROWS + sub;
     return half * 64 + pair / 2 * 8 + group * 2 + pair % 2;
   };
-  const auto load = [&](int tile) {
+  const auto load = [&](int tile, uint4* piece) {
     if (aligned) {
 #pragma unroll
       for (int pass = 0; pass < PASSES; ++pass) {
@@ -96,7 +98,7 @@ SAGE_DEVICE void run(const QuantKParams& p, int index, Scratch& scratch) {
       }
     }
   };
-  if (D == 64 && first_tile < last_tile) load(first_tile);  // under way while the mean is made
+  if (EARLY && first_tile < last_tile) load(first_tile, piece);
 
   float mean[8] = {};
   if (p.smooth && sequence.length > 0) {
@@ -122,7 +124,8 @@ SAGE_DEVICE void run(const QuantKParams& p, int index, Scratch& scratch) {
   }
 
   for (int tile = first_tile; tile < last_tile; ++tile) {
-    if (D != 64 || tile != first_tile) load(tile);
+    if (AHEAD && tile + 1 < last_tile) load(tile + 1, next_piece);
+    if (!AHEAD && !(EARLY && tile == first_tile)) load(tile, piece);
     float amax = 0;
 #pragma unroll
     for (int pass = 0; pass < PASSES; ++pass) {
@@ -159,6 +162,10 @@ SAGE_DEVICE void run(const QuantKParams& p, int index, Scratch& scratch) {
       packed.x = pack_scaled_s8(value[0], value[1], value[2], value[3], keep);
       packed.y = pack_scaled_s8(value[4], value[5], value[6], value[7], keep);
       *reinterpret_cast<uint2*>(out + i64(token) * D + column) = packed;
+    }
+    if constexpr (AHEAD) {
+#pragma unroll
+      for (int pass = 0; pass < PASSES; ++pass) piece[pass] = next_piece[pass];
     }
   }
 }

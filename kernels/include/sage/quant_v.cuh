@@ -89,8 +89,8 @@ SAGE_DEVICE void convert(const uint4* piece, int step, const float* mean, const 
   }
 }
 
-/// Block `index` of those that prepare V; `pieces` is shared memory for [16][threads], and with smooth for the 64 x 32
-/// floats of the mean after it.
+/// Block `index` of those that prepare V; `pieces` is shared memory for [16][threads], and with smooth for the
+/// kSample / 2 x 32 floats of the mean after it.
 template <Mode PHASE>
 SAGE_DEVICE void run(const QuantVParams& p, int index, uint4* pieces) {
   __shared__ float warp_amax[8][COLUMNS];

@@ -60,23 +60,23 @@ SAGE_DEVICE Sequence sequence_of(const int* cu, int index, int length) {
   return {first, (i64(first) / 128 + index) * 128, cu[index + 1] - first};
 }
 
-// The mean of a head is that of at most 128 of its tokens (any vector leaves the softmax unchanged, so a sample serves).
-// Up to 128 tokens all are taken. Of more, sample i is the token
-//   ((i << 16) + ((i * 40503 + 32768) & 65535)) * length >> 23,
-// one from each 128th of the sequence, at a place that moves by the golden ratio so that no period of the data is met.
-// The sum is a binary tree over 128 slots (absent ones are 0): x[i] + x[i + 64], then + 32, ... then + 1; the mean is
+// The mean of a head is that of at most kSample = 32 of its tokens (any vector leaves the softmax unchanged, so a sample
+// serves; that of 32 tokens misses the mean by a fifth of the tokens' own deviation). Up to 32 tokens all are taken. Of
+// more, sample i is the token
+//   ((i << 16) + ((i * 40503 + 32768) & 65535)) * length >> 21,
+// one from each 32nd of the sequence, at a place that moves by the golden ratio so that no period of the data is met.
+// The sum is a binary tree over 32 slots (absent ones are 0): x[i] + x[i + 16], then + 8, ... then + 1; the mean is
 // that sum divided by the number of tokens sampled. All in fp32, round to nearest even.
-constexpr int kSample = 128;
-
 SAGE_DEVICE int sample_count(int length) { return length < kSample ? length : kSample; }
 
 SAGE_DEVICE int sample_token(int i, int length) {
+  static_assert(kSample == 1 << 5, "the shift below");
   if (length <= kSample) return i;
-  return int(((i64(i) << 16) + ((i * 40503 + 32768) & 65535)) * length >> 23);
+  return int(((i64(i) << 16) + ((i * 40503 + 32768) & 65535)) * length >> 21);
 }
 
-/// The sampled mean of the 32 columns from `column0` on, for blocks of any size: `slots` is shared memory for 64 x 32
-/// floats and holds the mean in its first 32 when all threads return.
+/// The sampled mean of the 32 columns from `column0` on, for blocks of any size: `slots` is shared memory for
+/// kSample / 2 x 32 floats and holds the mean in its first 32 when all threads return.
 template <class T, bool ALIGNED>
 SAGE_DEVICE void mean_of_32_columns(const u16* head, i64 token_stride, int length, int column0, int head_dim,
                                     float* slots) {
