@@ -62,25 +62,35 @@ SAGE_DEVICE void attend_masked(const AttnParams& a, Consumer& c, const Tile& til
 SAGE_DEVICE void consume(const AttnWgmmaParams& w, u32 smem) {
   const AttnParams& a = w.attn;
   // The shuffles tell the compiler that these are the same in every lane: descriptors and branches become uniform.
-  const int warp = __shfl_sync(~0u, threadIdx.x / 32, 0) - 4, group = warp / 4;  // of all consumers
+  const int warp_of_block = __shfl_sync(~0u, threadIdx.x / 32, 0), group = warp_of_block / 4 - 1, warp = warp_of_block % 4;
   Consumer c;
   c.smem = smem;
   c.lane = threadIdx.x % 32;
-  const int row_of_tile = warp * 16 + c.lane / 4;
-  // Everything of a turn that the loop needs; waits for the tile and its Q. n: the last key tile that a row of this
-  // warpgroup sees, -1 if there is none, -2 at the end of the work.
+  const int row_of_tile = group * 64 + warp * 16 + c.lane / 4;
+  // Visible keys of this lane's rows, counted from its first column of key tile n.
+  auto limits = [&](const Tile& tile, int n, int (&limit)[2]) {
+#pragma unroll
+    for (int row = 0; row < 2; row++)
+      limit[row] = visible_keys(a, tile, row_of_tile + 8 * row) - n * kN - 2 * (int)(c.lane & 3);
+  };
+  // Everything of a turn that the loop needs; waits for the tile and its Q. The keys that no row of this warpgroup sees are
+  // `skipped` tiles at the end: all, if its rows are past the sequence.
   float q_scale;
-  int n;
+  int n, skipped, open = 0;  // key tiles below `open` are visible to every row of this warpgroup
   auto begin = [&](u32 turn) {
     const Tile tile = await_tile(smem, turn);
-    const int row = tile.row0 + group * 64;
-    const int visible = a.causal ? min(tile.kv_len, row + 64) : tile.kv_len;
-    n = kMask || tile.kv_tiles < 0 ? tile.kv_tiles - 1 : row < 0 || row >= tile.q_len ? -1 : (visible + kN - 1) / kN - 1;
-    n = __shfl_sync(~0u, n, 0);
-    if (n == -2) return;
+    const int row = tile.row0 + group * 64, last = __shfl_sync(~0u, tile.kv_tiles, 0) - 1;
+    n = last;
+    if (n < -1) return;
+    if constexpr (!kMask) {
+      const int visible = row < 0 || row >= tile.q_len ? 0 : a.causal ? min(tile.kv_len, row + 64) : tile.kv_len;
+      n = __shfl_sync(~0u, (visible + kN - 1) / kN - 1, 0);
+    }
+    skipped = last - n;
+    open = __shfl_sync(~0u, (a.causal ? min(tile.kv_len, row + 1) : tile.kv_len) / kN, 0);
     mbarrier_wait(smem + kQFull + 8 * (turn & 1), turn / 2 & 1);
     q_scale = fabsf(a.scale_log2) *
-              load_shared_float(smem + kQScale + ((turn & 1) * kM / 2 + warp * 8 + c.lane / 4) * 4);
+              load_shared_float(smem + kQScale + ((turn & 1) * kM / 2 + (group * 4 + warp) * 8 + c.lane / 4) * 4);
   };
   auto query = [&](u32 turn) { return smem + kQ + (turn & 1) * kQBytes + group * 64 * kD; };
   auto release_query = [&](u32 turn) {
@@ -96,7 +106,7 @@ SAGE_DEVICE void consume(const AttnWgmmaParams& w, u32 smem) {
   if constexpr (kMask) {
     for (; n >= -1; begin(++turn)) {
       attend_masked(a, c, read_tile(smem, turn), n, row_of_tile, query(turn), q_scale);
-      store_output(w, c, turn, c.l, c.m);
+      store_output(w, c, read_tile(smem, turn), row_of_tile, turn, c.l, c.m);
       release_query(turn);
       release(turn);
     }
@@ -106,13 +116,12 @@ SAGE_DEVICE void consume(const AttnWgmmaParams& w, u32 smem) {
 #pragma unroll
   for (int i = 0; i < kN / 8; i++) c.p[i] = 0;
   bool pending = false;  // P of the step before waits for its PV
-  // The first step of a turn, the only one with masks: it takes the last PV of the turn before along and then writes its
-  // O. Where a tile is missing, the products are of whatever lies in shared memory, and nobody looks at them.
+  // The first step of a turn, the only one with masks: it takes the last PV of the turn before along and
+  // then writes its O. Where a tile is missing, the products are of whatever lies in shared memory, and nobody looks at them.
   auto advance = [&]() __attribute__((always_inline)) {
     const bool keys = n >= 0, values = pending;
     Place ahead = values ? c.place.next() : c.place;
-    const Tile tile = read_tile(smem, turn);
-    if (keys && n + 1 < tile.kv_tiles) {
+    if (keys && skipped > 0) {
       c.pass_over(ahead);
       ahead = ahead.next();
       c.k_ready = false;
@@ -127,11 +136,9 @@ SAGE_DEVICE void consume(const AttnWgmmaParams& w, u32 smem) {
     wgmma_wait<1>();
     pin_registers(c.s);
     if (keys) c.release_k(ahead);
-    if (keys && (a.causal || (n + 1) * kN > tile.kv_len)) {
+    if (n >= open) {
       int limit[2];
-#pragma unroll
-      for (int row = 0; row < 2; row++)
-        limit[row] = visible_keys(a, tile, row_of_tile + 8 * row) - n * kN - 2 * (int)(c.lane & 3);
+      limits(read_tile(smem, turn), n, limit);
       c.hide(limit);
     }
     float done_l[2], done_m[2];
@@ -146,7 +153,7 @@ SAGE_DEVICE void consume(const AttnWgmmaParams& w, u32 smem) {
     }
     c.finish_step<true, false>(ahead, values);
     if (values) {
-      store_output(w, c, turn - 1, kOnes ? c.l : done_l, done_m);
+      store_output(w, c, read_tile(smem, turn - 1), row_of_tile, turn - 1, kOnes ? c.l : done_l, done_m);
       release(turn - 1);
     }
     c.clear_output();
@@ -159,10 +166,9 @@ SAGE_DEVICE void consume(const AttnWgmmaParams& w, u32 smem) {
     if (n >= 0 || pending) advance();
     if (!pending) {  // no keys: the end, an empty sequence, or no rows
       if (n == -2) break;
-      const Tile tile = read_tile(smem, turn);
-      if (tile.kv_tiles == 0) store_nothing(a, tile, threadIdx.x - 128, 128 * kConsumers);
+      if (skipped == 0) store_nothing(a, read_tile(smem, turn), threadIdx.x - 128, 128 * kConsumers);
 #pragma unroll 1
-      for (int left = tile.kv_tiles; left > 0; left--) {
+      for (; skipped > 0; skipped--) {
         c.pass_over(c.place);
         c.place = c.place.next();
       }

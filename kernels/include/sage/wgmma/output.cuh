@@ -14,65 +14,64 @@ SAGE_DEVICE float* lse_rows(const AttnParams& a, const Tile& tile) {
   return a.lse + tile.batch * a.lse_batch * (a.cu_q ? 0 : 1) + tile.head * a.lse_head + tile.q_start + tile.row0;
 }
 
-// O / l in 16 bits for the 64 channels from `first` on (a row of the staging), to shared memory. A chunk of 16 bytes lies at
-// its index XORed with the row, as in every swizzled tile here.
+// O / l in 16 bits, 64 channels at a time through the warp's own shared memory, so that the lanes of a store write whole
+// lines. A chunk of 16 bytes lies at its index XORed with the row, as in every swizzled tile here.
 template <class T>
-SAGE_DEVICE void stage_rows(const Consumer& c, int first, u32 staging, u32 channels, const float (&inverse)[2],
-                            const float (&l)[2]) {
-  const int lane = c.lane;
+SAGE_DEVICE void write_rows(const AttnParams& a, const Consumer& c, const Tile& tile, int row_of_warp, u32 channels,
+                            const float (&inverse)[2], const float (&l)[2]) {
+  const int lane = c.lane, t = lane & 3;
+  const u32 staging = c.smem + kStaging + row_of_warp * 128;
   // stmatrix takes the addresses of matrix i's eight rows from lanes 8 i on: rows, rows + 8, and the same a chunk on.
   const u32 to = staging + ((lane & 7) + (lane & 8)) * 128 + ((lane >> 4 ^ lane & 7) << 4);
+  const u32 from = staging + (lane >> 3) * 128 + ((lane & 7 ^ lane >> 3) << 4);
+  const int row0 = row_of_warp + (lane >> 3), rows = tile.q_len - tile.row0 - row0;
+  char* const out = output_rows(a, tile) + 2 * (row0 * a.out.token + 8 * (lane & 7));
 #pragma unroll
-  for (int j = 0; j < 8; j += 2) {
-    u32 words[4];  // two channels of both rows, and the same 8 channels on
+  for (int j = 0; j < kD / 8; j += 2) {
+    u32 words[4];  // channels 8 j + 2 t, + 1 of both rows, and the same 8 channels on
 #pragma unroll
     for (int i = 0; i < 2; i++) {
-      const uint4 channel = load_shared_16(channels + 8 * (first + 8 * (j + i) + 2 * (lane & 3)));  // scale, mean, twice
+      const uint4 channel = load_shared_16(channels + 8 * (8 * (j + i) + 2 * t));  // scale, mean, twice
       const float scale = __uint_as_float(channel.x), next_scale = __uint_as_float(channel.z);
 #pragma unroll
       for (int row = 0; row < 2; row++) {
         const bool empty = kMask && l[row] == 0.0f;  // no key at all: zeros
         const float mean = empty ? 0.0f : __uint_as_float(channel.y), next_mean = empty ? 0.0f : __uint_as_float(channel.w);
-        const float* o = c.o + first / 2 + 4 * (j + i) + 2 * row;
+        const float* o = c.o + 4 * (j + i) + 2 * row;
         words[2 * i + row] =
             T::pack(__fmaf_rn(o[0] * inverse[row], scale, mean), __fmaf_rn(o[1] * inverse[row], next_scale, next_mean));
       }
     }
-    store_matrices(to ^ j << 4, words);
+    store_matrices(to ^ (j & 7) << 4, words);
+    if (j % 8 != 6) continue;
+    __syncwarp();
+    const int channel = 8 * (j - 6);
+    const bool there = channel + 8 * (lane & 7) < a.head_dim;
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      const uint4 piece = load_shared_16((from ^ (i & 1) << 6) + i * 512);
+      if (there && 4 * i < rows) *(uint4*)(out + 2 * (4 * i * a.out.token + channel)) = piece;
+    }
+    if (j + 2 < kD / 8) __syncwarp();
   }
 }
 
-// Normalises O by the sums `l` and writes 16 rows of this warp, those of turn `turn`, 64 channels at a time through its own
-// shared memory, so that the lanes of a store write whole lines. `m` is what l is relative to.
-SAGE_DEVICE void store_output(const AttnWgmmaParams& w, const Consumer& c, u32 turn, float (&l)[2], const float (&m)[2]) {
+// Normalises O by the sums `l` and writes 16 rows of this warp. `m` is what l is relative to.
+SAGE_DEVICE void store_output(const AttnWgmmaParams& w, const Consumer& c, const Tile& tile, int row_of_tile, u32 turn,
+                              float (&l)[2], const float (&m)[2]) {
   const AttnParams& a = w.attn;
-  const int lane = c.lane, row_of_warp = (threadIdx.x / 32 - 4) * 16;
+  const int t = c.lane & 3;
   float inverse[2];
 #pragma unroll
   for (int row = 0; row < 2; row++) {
     if constexpr (!kOnes) l[row] = lanes_sum<4>(l[row]);
     inverse[row] = l[row] == 0.0f ? 0.0f : __frcp_rn(l[row]);
   }
-  const u32 channels = c.smem + kChannels + turn % kSlots * kChannelBytes, staging = c.smem + kStaging + row_of_warp * 128;
-  const Tile tile = read_tile(c.smem, turn);
-  const int row_of_lane = row_of_warp + lane / 8, rows = tile.q_len - tile.row0 - row_of_lane;
-  const u32 from = staging + lane / 8 * 128 + ((lane & 7 ^ lane / 8) << 4);
-  char* const out = output_rows(a, tile) + 2 * (row_of_lane * a.out.token + 8 * (lane & 7));
-#pragma unroll
-  for (int channel = 0; channel < kD; channel += 64) {
-    if (channel > 0) __syncwarp();
-    if (w.bf16) stage_rows<Bfloat>(c, channel, staging, channels, inverse, l);
-    else stage_rows<Half>(c, channel, staging, channels, inverse, l);
-    __syncwarp();
-    const bool there = channel + 8 * (lane & 7) < a.head_dim;
-#pragma unroll
-    for (int i = 0; i < 16; i += 4) {
-      const uint4 piece = load_shared_16((from ^ (i & 4) << 4) + i * 128);
-      if (there && i < rows) *(uint4*)(out + 2 * (i * a.out.token + channel)) = piece;
-    }
-  }
-  if (kLse && a.lse && (lane & 3) == 0) {
-    const int row_of_tile = row_of_warp + lane / 4;
+  const u32 channels = c.smem + kChannels + turn % kSlots * kChannelBytes;
+  const int row_of_warp = row_of_tile - (int)(c.lane / 4);
+  if (w.bf16) write_rows<Bfloat>(a, c, tile, row_of_warp, channels, inverse, l);
+  else write_rows<Half>(a, c, tile, row_of_warp, channels, inverse, l);
+  if (kLse && a.lse && t == 0) {
 #pragma unroll
     for (int row = 0; row < 2; row++) {
       float lse = (m[row] + __log2f(l[row]) - kLog2P) * 0.69314718f;
