@@ -18,7 +18,7 @@ inline int64_t plan_quant_k(const Device& device, QuantKParams& params) {
   const int64_t heads = int64_t(params.B) * params.H;
   // Every block samples the tokens for the mean again (from L2), so give it several tiles once the GPU is full; with more
   // than four the last blocks are alone for too long.
-  const int64_t full = int64_t(device.multiprocessors) * 4;
+  const int64_t full = int64_t(device.multiprocessors) * 2;
   params.tiles_per_cta =
       static_cast<int>(std::clamp<int64_t>(ceil_div(heads * params.tiles, full), 1, std::min(4, params.tiles)));
   return heads * ceil_div(params.tiles, params.tiles_per_cta);
