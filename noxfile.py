@@ -83,6 +83,19 @@ def release(session: nox.Session) -> None:
 
 
 @nox.session
+def attest(session: nox.Session) -> None:
+    """Sign wheels; each gets an attestation (PEP 740) beside it: nox -s attest -- dist/*.whl"""
+    install(session, "attest")
+    session.run("python", "-m", "pypi_attestations", "sign", *session.posargs)
+
+
+@nox.session
+def index(session: nox.Session) -> None:
+    """Make a package index of verified wheels: nox -s index -- dist --out site"""
+    buildtool(session, "index")
+
+
+@nox.session
 def rehearse(session: nox.Session) -> None:
     """Rehearse a release of what is committed, in a clean clone; writes the transcript into docs/releasing.md"""
     install(session, "buildtool")

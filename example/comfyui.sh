@@ -4,6 +4,7 @@
 set -eu
 : "${COMFYUI:?set COMFYUI to the folder of your ComfyUI checkout}"
 : "${PYTHON:=python3}"
-"$PYTHON" -m sageattention doctor
+# Not the package in the folder that this is called from, as in a checkout of the sources: the installed one.
+PYTHONSAFEPATH=1 "$PYTHON" -m sageattention doctor
 "$PYTHON" "$(dirname "$0")/comfyui_check.py" "$COMFYUI"
 exec "$PYTHON" "$COMFYUI/main.py" --use-sage-attention "$@"

@@ -24,7 +24,7 @@ from buildtool.plan.selection import select
 from buildtool.publish import release
 from buildtool.publish.checkout import Checkout
 from buildtool.publish.github import API, GitHubReleases
-from buildtool.publish.shelf import newest_evidence, read_shelf
+from buildtool.publish.shelf import attestations_of, newest_evidence, read_shelf
 from buildtool.publish.staged import publish
 
 MAIN_PACKAGE = "sageattention"
@@ -155,16 +155,17 @@ def _publish(job: _Release) -> int:
     state = _refuse_unready(job)
     tag = job.tag_named()
     text = _notes_of(job, tag, state)
+    files = {**state.wheels, **attestations_of(state.wheels.values(), job.args.dist)}
     if job.args.dry_run:
-        for name, wheel in sorted(state.wheels.items()):
-            job.console.result(f"would upload {name} ({wheel.size:,} bytes, sha256 {wheel.sha256})")
+        for name, file in sorted(files.items()):
+            job.console.result(f"would upload {name} ({file.size:,} bytes, sha256 {file.sha256})")
         job.console.result(f"would publish {tag} with {len(state.wheels)} wheels, all assets first, then one switch")
         return 0
     repository, token = (os.environ.get(name, "") for name in ("GITHUB_REPOSITORY", "GITHUB_TOKEN"))
     if not (repository and token):
         raise UsageError("publishing needs GITHUB_REPOSITORY and GITHUB_TOKEN", "set them, or look with --dry-run")
     host = GitHubReleases(repository, token, os.environ.get("GITHUB_API_URL", API))
-    publish(host, tag, text, wheels=state.wheels, folder=job.args.dist, say=job.console.info)
+    publish(host, tag, text, files=files, folder=job.args.dist, say=job.console.info)
     return 0
 
 

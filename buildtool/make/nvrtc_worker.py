@@ -3,7 +3,7 @@
 Two NVRTC majors in one process break each other, hence the process of its own. Usage: ``nvrtc_worker.py LIBNVRTC
 [BUILTINS]``. Jobs come in as JSON lines ``{"source", "options", "output"}`` (paths relative to the working directory);
 answers go out as JSON lines ``{"ok", "log", "cpu"}``. The first line out is ``{"version": [major, minor]}``.
-End of input ends the worker, so it does not outlive its parent.
+End of input ends the worker, so it does not outlive its parent; nor does it complain of that.
 """
 
 from __future__ import annotations
@@ -82,11 +82,16 @@ def main(argv: list[str]) -> int:
             cubin, log = nvrtc.compile(job["source"], job["options"])
             if cubin is not None:
                 Path(job["output"]).write_bytes(cubin)
-            answer({"ok": cubin is not None, "log": log, "cpu": time.process_time() - started})
+            ok = cubin is not None
         except (OSError, RuntimeError) as error:
-            answer({"ok": False, "log": str(error), "cpu": time.process_time() - started})
+            ok, log = False, str(error)
+        answer({"ok": ok, "log": log, "cpu": time.process_time() - started})
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        code = main(sys.argv[1:])
+    except BrokenPipeError:
+        os._exit(1)  # The parent was killed: nobody waits for the answer, which a plain exit would try to send again.
+    sys.exit(code)

@@ -1,14 +1,13 @@
 """Attestations that lie beside the wheels (PEP 740): checked to be of these very files, and wrapped for the index.
 
 ``python -m pypi_attestations sign`` writes them as ``NAME.whl.publish.attestation``; ``… convert`` makes one of a
-Sigstore bundle. Signatures are for whoever installs: what is checked here is that an attestation speaks of the wheel
-that it lies beside.
+Sigstore bundle, if that speaks of one file. Signatures are for whoever installs: what is checked here is that an
+attestation speaks of the wheel that it lies beside, and of nothing else.
 """
 
 from __future__ import annotations
 
 import base64
-import itertools
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -26,22 +25,30 @@ def read_provenance(wheels: Iterable[PublishedWheel], publisher: Mapping[str, st
 
     Raises PublishError for an attestation of another file, and if there are attestations and no ``publisher``.
     """
-    found: dict[str, bytes] = {}
-    members = {wheel.path: wheel for wheel in wheels}
-    files = sorted(path for folder in {path.parent for path in members} for path in folder.glob("*.whl.*.attestation"))
-    for place, group in itertools.groupby(files, key=lambda path: path.with_name(f"{path.name.split('.whl.')[0]}.whl")):
-        wheel, paths = members.get(place), list(group)
-        if wheel is None:
-            raise PublishError(f"{paths[0].name} lies beside no wheel", "move it away")
-        if not publisher:
-            raise PublishError(
-                f"{paths[0].name} is an attestation, and an index must say who made it",
-                "say --publisher kind=GitHub repository=OWNER/NAME workflow=release.yml",
-            )
-        bundle = {"publisher": publisher, "attestations": [_read(path, wheel) for path in paths]}
-        document = {"version": 1, "attestation_bundles": [bundle]}
-        found[wheel.name] = (json.dumps(document, sort_keys=True, indent=1) + "\n").encode()
-    return found
+    members = tuple(wheels)
+    attested = {wheel.name: read_attestations(wheel.path, wheel.sha256) for wheel in members}
+    read = {path for attestations in attested.values() for path in attestations}
+    there = {path for folder in {wheel.path.parent for wheel in members} for path in folder.glob("*.whl.*.attestation")}
+    if stray := sorted(path.name for path in there - read):
+        raise PublishError(f"{stray[0]} lies beside no wheel", "move it away")
+    if read and not publisher:
+        raise PublishError(
+            f"{min(read).name} is an attestation, and an index must say who made it",
+            "say --publisher kind=GitHub repository=OWNER/NAME workflow=release.yml",
+        )
+    return {name: _provenance(found.values(), publisher) for name, found in attested.items() if found}
+
+
+def read_attestations(wheel: Path, sha256: str) -> dict[Path, dict[str, Any]]:
+    """The attestations that lie beside a wheel, by file. Raises PublishError for one of anything but this wheel."""
+    files = sorted(wheel.parent.glob(f"{wheel.name}.*.attestation"))
+    return {path: _read(path, wheel.name, sha256) for path in files}
+
+
+def _provenance(attestations: Iterable[Mapping[str, Any]], publisher: Mapping[str, str]) -> bytes:
+    bundle = {"publisher": publisher, "attestations": list(attestations)}
+    document = {"version": 1, "attestation_bundles": [bundle]}
+    return (json.dumps(document, sort_keys=True, indent=1) + "\n").encode()
 
 
 def provenance_path(wheel: str) -> str:
@@ -66,7 +73,7 @@ def parse_publisher(words: Iterable[str]) -> dict[str, str]:
     return publisher
 
 
-def _read(path: Path, wheel: PublishedWheel) -> dict[str, Any]:
+def _read(path: Path, wheel: str, sha256: str) -> dict[str, Any]:
     try:
         document: dict[str, Any] = json.loads(path.read_bytes())
         statement = json.loads(base64.b64decode(document["envelope"]["statement"], validate=True))
@@ -74,9 +81,14 @@ def _read(path: Path, wheel: PublishedWheel) -> dict[str, Any]:
         complete = document["version"] == 1 and document["verification_material"] and document["envelope"]["signature"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PublishError(f"{path.name} is no attestation ({error!r})", "make it again, or move it away") from error
-    if not complete or subjects != [(wheel.name, wheel.sha256)]:
+    if len(subjects) > 1:
         raise PublishError(
-            f"{path.name} is an attestation of {subjects}, not of these bytes of {wheel.name}",
+            f"{path.name} is one attestation of {len(subjects)} files, and PEP 740 wants one for each",
+            f"sign the wheel by itself: python -m pypi_attestations sign {wheel}",
+        )
+    if not complete or subjects != [(wheel, sha256)]:
+        raise PublishError(
+            f"{path.name} is an attestation of {subjects}, not of these bytes of {wheel}",
             "attest the wheel that is there, or move the attestation away",
         )
     return document

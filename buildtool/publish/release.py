@@ -19,12 +19,18 @@ _HEADING = re.compile(r"^## \[?v?(?P<version>[0-9][^\]\s]*)\]?.*$", re.MULTILINE
 
 
 @dataclass(frozen=True, order=True)
-class Wheel:
-    """A wheel in the distribution folder: its report says that it is verified, and its bytes are the reported ones."""
+class File:
+    """A file that a release shall hold."""
 
     name: str
     sha256: str
     size: int
+
+
+@dataclass(frozen=True, order=True)
+class Wheel(File):
+    """A wheel in the distribution folder: its report says that it is verified, and its bytes are the reported ones."""
+
     level: str
     """How far it was verified: ``static``, ``import`` or ``gpu``."""
 
@@ -85,6 +91,11 @@ def changes(changelog: str, version: str) -> str:
     return ""
 
 
+def assets_of(wheels: int) -> int:
+    """How many files a release of so many wheels has: each comes with an attestation."""
+    return 2 * wheels
+
+
 def obstacles(cells: Sequence[Cell], state: State) -> tuple[Obstacle, ...]:
     """Everything that keeps ``cells`` from being released in ``state``; empty if nothing does."""
     found = [
@@ -118,8 +129,8 @@ def obstacles(cells: Sequence[Cell], state: State) -> tuple[Obstacle, ...]:
         for wheel in state.wheels.values()
         if wheel.size > MAX_ASSET_BYTES
     )
-    if len(state.wheels) > MAX_ASSETS - 1:
-        seen = f"{len(state.wheels)} wheels and their checksums; GitHub takes {MAX_ASSETS} assets"
+    if assets_of(len(state.wheels)) > MAX_ASSETS:
+        seen = f"{len(state.wheels)} wheels and their attestations; GitHub takes {MAX_ASSETS} assets"
         found.append(Obstacle(seen, "release the packages or platforms separately"))
     return tuple(found)
 
@@ -168,15 +179,15 @@ class Upload:
     """Ids of assets whose upload was cut off; they are deleted first."""
 
 
-def upload_plan(local: Mapping[str, Wheel], remote: Sequence[Asset]) -> Upload:
-    """Compare the wheels with the assets of the draft. Raises PublishError if any asset has different bytes."""
+def upload_plan(local: Mapping[str, File], remote: Sequence[Asset]) -> Upload:
+    """Compare the files with the assets of the draft. Raises PublishError if any asset has different bytes."""
     broken = tuple(asset.id for asset in remote if not asset.complete)
     held = {asset.name: asset for asset in remote if asset.complete}
     different = [
         name
-        for name, wheel in local.items()
+        for name, file in local.items()
         if (asset := held.get(name)) is not None
-        and (asset.size != wheel.size or (asset.sha256 and asset.sha256 != wheel.sha256))
+        and (asset.size != file.size or (asset.sha256 and asset.sha256 != file.sha256))
     ]
     if different:
         raise PublishError(

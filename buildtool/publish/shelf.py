@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from buildtool.make.outbox import report_path
-from buildtool.publish.release import Wheel
+from buildtool.publish.attestations import read_attestations
+from buildtool.publish.release import File, Wheel
 
 
 def read_shelf(folder: Path) -> tuple[dict[str, Wheel], dict[str, str]]:
@@ -23,8 +24,7 @@ def read_shelf(folder: Path) -> tuple[dict[str, Wheel], dict[str, str]]:
         except (OSError, ValueError, KeyError, TypeError):
             refused[path.name] = "it has no readable report beside it"
             continue
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        digest = _sha256(path)
         if digest != reported.removeprefix("sha256:"):
             refused[path.name] = "its bytes are not those of its report"
         elif not passed:
@@ -32,6 +32,17 @@ def read_shelf(folder: Path) -> tuple[dict[str, Wheel], dict[str, str]]:
         else:
             verified[path.name] = Wheel(path.name, digest, path.stat().st_size, level)
     return verified, refused
+
+
+def attestations_of(wheels: Iterable[Wheel], folder: Path) -> dict[str, File]:
+    """The attestations beside these wheels, by name. Raises PublishError for one of anything but its wheel."""
+    paths = [path for wheel in wheels for path in read_attestations(folder / wheel.name, wheel.sha256)]
+    return {path.name: File(path.name, _sha256(path), path.stat().st_size) for path in paths}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def newest_evidence(results: Path) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from buildtool.errors import PublishError
-from buildtool.publish.release import Asset, Wheel, upload_plan
+from buildtool.publish.release import Asset, File, upload_plan
 
 
 @dataclass(frozen=True)
@@ -38,27 +38,27 @@ def publish(
     tag: str,
     notes: str,
     *,
-    wheels: Mapping[str, Wheel],
+    files: Mapping[str, File],
     folder: Path,
     say: Callable[[str], None],
 ) -> Release:
-    """Bring the release of ``tag`` to hold exactly ``wheels`` and make it visible, going on where a run stopped.
+    """Bring the release of ``tag`` to hold exactly these files and make it visible, going on where a run stopped.
 
     Raises PublishError if an asset of the same name has different bytes, if the host holds files that are not ours, or
-    if the release is public already and lacks a wheel.
+    if the release is public already and lacks a file.
     """
     release = host.find(tag)
     if release is None:
         say(f"new draft {tag}")
         release = host.create_draft(tag, tag, notes)
-    todo = upload_plan(wheels, host.assets(release))
+    todo = upload_plan(files, host.assets(release))
     if not release.draft:
         if todo.missing:
             raise PublishError(
                 f"{tag} is public already and lacks {', '.join(todo.missing)}",
                 "what is published is never changed: tag a rebuild with `release tag`",
             )
-        say(f"{tag} is public already, with every wheel")
+        say(f"{tag} is public already, with every file")
         return release
     for asset in todo.broken:
         host.delete_asset(asset)
@@ -66,10 +66,10 @@ def publish(
         say(f"[{number}/{len(todo.missing)}] {name}")
         host.upload(release, folder / name)
     held = host.assets(release)
-    left = upload_plan(wheels, held)
+    left = upload_plan(files, held)
     if left.missing or left.broken:
         raise PublishError(f"the draft {tag} still lacks {', '.join(left.missing)}", "run the same command again")
-    if foreign := sorted({asset.name for asset in held} - set(wheels)):
+    if foreign := sorted({asset.name for asset in held} - set(files)):
         raise PublishError(f"the draft {tag} holds files of another plan: {', '.join(foreign)}", "delete them by hand")
     host.publish(release, notes)
     say(f"{tag} is public: {release.url}")

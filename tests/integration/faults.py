@@ -187,6 +187,11 @@ class Site:
     def cache(self) -> Path:
         return self.root / "cache"
 
+    @property
+    def temporary(self) -> Path:
+        """Where the test lets temporary files go."""
+        return self.root / "tmp"
+
     def build(self, pythons: Sequence[str] = ("3.12",), refuse: str = "") -> tuple[CellResult, ...]:
         plan = BuildPlan(tuple(cell(python) for python in pythons))
         project = self.root / "project"

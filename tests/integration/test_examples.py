@@ -39,7 +39,7 @@ def test_an_example_without_its_client_is_left_out() -> None:
 
 
 PYTHON = """#!/bin/sh
-echo "$@" >> "$LOG"
+echo "${PYTHONSAFEPATH:+safe }$*" >> "$LOG"
 case "$*" in
   *comfyui_check.py*) [ -z "${UNFIT:-}" ] && echo "attention_sage; relative L1 difference 0.0300";;
   *main.py*) echo "Using sage attention";;
@@ -54,11 +54,12 @@ def test_comfyui_starts_after_the_doctor_and_the_check(tmp_path: Path, monkeypat
     log = tmp_path / "log"
     monkeypatch.setenv("LOG", str(log))
     monkeypatch.setenv("COMFYUI", "/comfy")
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
     monkeypatch.setattr(examples.sys, "executable", str(python))  # type: ignore[attr-defined]
     row = examples.run_comfyui("/comfy")
     assert row == {"outcome": "passed", "what": "attention_sage; relative L1 difference 0.0300"}
     doctor, check, launch = log.read_text().splitlines()
-    assert doctor == "-m sageattention doctor"
+    assert doctor == "safe -m sageattention doctor"  # of the wheel, also in a folder that has the sources
     assert check.endswith("example/comfyui_check.py /comfy")
     assert launch == "/comfy/main.py --use-sage-attention --quick-test-for-ci"
     monkeypatch.setenv("UNFIT", "1")

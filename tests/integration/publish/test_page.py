@@ -7,7 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import pytest
 
@@ -20,10 +20,11 @@ from buildtool.publish.page import render_page
 from buildtool.publish.site import write_site
 from tests.unit.publish.fake_dist import cells_of, write_dist
 
+pytest.importorskip("playwright", reason="pip install playwright")
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
 pytestmark = pytest.mark.integration
-webdriver: Any = pytest.importorskip("selenium.webdriver", reason="pip install selenium")
-if shutil.which("chromium") is None or shutil.which("chromedriver") is None:
-    pytest.skip("needs chromium and chromedriver", allow_module_level=True)
+CHROMIUM = shutil.which("chromium") or pytest.skip("needs chromium", allow_module_level=True)
 
 DOCTOR = {"python": "3.12.1", "platform": "Linux x86_64", "torch": "2.9.1+cu128", "torch_cuda": "12.8", "wheel": None}
 TEXTS = {
@@ -36,7 +37,7 @@ TEXTS = {
 
 
 @pytest.fixture(scope="module")
-def page(root: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+def site(root: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     release = cells_of(root, "set=release", "package=sageattention")
     cells = release + cells_of(root, "torch=2.11", "cuda=13.0", "python=3.12", "package=sageattention")
     return written(cells, root, tmp_path_factory.mktemp("page"))
@@ -56,75 +57,56 @@ def written(cells: tuple[Cell, ...], root: Path, folder: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(shutil.which("chromium"))
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1200,1000"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.ChromeService(executable_path=shutil.which("chromedriver"))
-    driver = webdriver.Chrome(options=options, service=service)
-    yield driver
-    driver.quit()
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=CHROMIUM) as browser:
+        yield browser
 
 
-def opened(browser: Any, page: str, fragment: str = "") -> Any:
-    browser.get("about:blank")
-    browser.get(page + fragment)
-    return browser
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A new window that shares nothing with the one before."""
+    with browser.new_context() as context:
+        yield context.new_page()
 
 
-def text(browser: Any, selector: str) -> str:
-    return str(browser.find_element("css selector", selector).text)
-
-
-def choose(browser: Any, axis: str, value: str) -> None:
-    script = (
-        "const s = document.getElementById(arguments[0]); s.value = arguments[1]; s.dispatchEvent(new Event('change'))"
-    )
-    browser.execute_script(script, axis, value)
-
-
-def test_a_choice_gives_the_commands_and_the_link_keeps_it(browser: Any, page: str) -> None:
-    opened(browser, page)
-    choose(browser, "cuda", "12.8")
-    choose(browser, "torch", "2.8")
+def test_a_choice_gives_the_commands_and_the_link_keeps_it(page: Page, site: str) -> None:
+    page.goto(site)
+    page.select_option("#cuda", "12.8")
+    page.select_option("#torch", "2.8")
     pip = "pip install sageattention --index-url https://example.org/wheels/cu128/torch2.8/"
-    assert text(browser, "#pip-command") == pip
+    expect(page.locator("#pip-command")).to_have_text(pip)
     uv = "uv pip install sageattention --default-index https://example.org/wheels/cu128/torch2.8/"
-    assert text(browser, "#uv-command") == uv
-    assert "sageattention-2.2.0-280.128-cp312-cp312-linux_x86_64.whl" in text(browser, "#answer")
-    shared = browser.current_url
-    opened(browser, page, "#" + shared.partition("#")[2])
-    assert text(browser, "#pip-command") == pip
+    expect(page.locator("#uv-command")).to_have_text(uv)
+    expect(page.locator("#answer")).to_contain_text("sageattention-2.2.0-280.128-cp312-cp312-linux_x86_64.whl")
+    expect(page).to_have_url(re.compile("torch=2.8&cuda=12.8"))
+    other = page.context.new_page()
+    other.goto(page.url)
+    expect(other.locator("#pip-command")).to_have_text(pip)
 
 
-def test_no_such_wheel_names_the_nearest(browser: Any, page: str) -> None:
-    opened(browser, page, "#torch=2.8&cuda=13.0&python=3.12&system=Linux+x86_64")
-    assert "no wheel for sageattention, PyTorch 2.8, CUDA 13.0" in text(browser, "#none")
-    assert "CUDA 12.8 instead of 13.0" in text(browser, "#answer")
-    browser.find_element("id", "nearest").click()
-    assert "cu128/torch2.8" in text(browser, "#pip-command")
+def test_no_such_wheel_names_the_nearest(page: Page, site: str) -> None:
+    page.goto(f"{site}#torch=2.8&cuda=13.0&python=3.12&system=Linux+x86_64")
+    expect(page.locator("#none")).to_contain_text("no wheel for sageattention, PyTorch 2.8, CUDA 13.0")
+    expect(page.locator("#answer")).to_contain_text("CUDA 12.8 instead of 13.0")
+    page.click("#nearest")
+    expect(page.locator("#pip-command")).to_contain_text("cu128/torch2.8")
 
 
-def test_the_doctors_output_makes_the_choice(browser: Any, page: str) -> None:
-    opened(browser, page, "#torch=2.7")
-    browser.find_element("id", "paste").send_keys(json.dumps(DOCTOR))
-    assert text(browser, "#doctor") == "The choice above is your machine."
-    assert "cu128/torch2.9" in text(browser, "#pip-command")
-    browser.find_element("id", "paste").clear()
-    browser.find_element("id", "paste").send_keys(json.dumps({**DOCTOR, "torch": "2.4.0"}))
-    assert "PyTorch 2.4" in text(browser, "#doctor")
+def test_the_doctors_output_makes_the_choice(page: Page, site: str) -> None:
+    page.goto(f"{site}#torch=2.7")
+    page.locator("#paste").press_sequentially(json.dumps(DOCTOR))
+    expect(page.locator("#doctor")).to_have_text("The choice above is your machine.")
+    expect(page.locator("#pip-command")).to_contain_text("cu128/torch2.9")
+    page.fill("#paste", json.dumps({**DOCTOR, "torch": "2.4.0"}))
+    expect(page.locator("#doctor")).to_contain_text("PyTorch 2.4")
 
 
 GPUS = (None, ("Tesla T4", "7.5"), ("A100", "8.0"), ("H200", "9.0"), ("B200", "10.0"), ("RTX 5090", "12.0"))
 
 
-def test_the_page_and_the_doctor_choose_alike(
-    browser: Any, root: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_the_page_and_the_doctor_choose_alike(page: Page, root: Path, tmp_path: Path) -> None:
     cells = cells_of(root, "set=all", "package=sageattention", "torch=2.8,2.11", "python=3.12")
-    opened(browser, written(cells, root, tmp_path_factory.mktemp("all")))
+    page.goto(written(cells, root, tmp_path))
     offers, dispatch = tuple(map(offer_of_cell, cells)), load_dispatch(root)
     choices = set()
     for torch, cuda in (("2.8.0+cu126", "12.6"), ("2.8.0+cu128", "12.8"), ("2.11.0", "13.0"), ("2.11.0", "of PyPI")):
@@ -133,15 +115,11 @@ def test_the_page_and_the_doctor_choose_alike(
                 gpus = [{"name": gpu[0], "capability": gpu[1]}] if gpu else []
                 report = {**DOCTOR, "torch": torch, "torch_cuda": cuda, "driver": driver, "gpus": gpus}
                 advice = advise(read_machine(report), offers, "sageattention", dispatch)
-                browser.execute_script(
-                    "const p = document.getElementById('paste'); p.value = arguments[0]; "
-                    "p.dispatchEvent(new Event('input'))",
-                    json.dumps(report),
-                )
-                seen = text(browser, "#doctor")
+                page.fill("#paste", json.dumps(report))
+                seen = page.inner_text("#doctor")
                 assert (seen == "The choice above is your machine.") == bool(advice.wheel), report
                 if advice.wheel:
-                    assert advice.wheel in text(browser, "#answer"), report
+                    assert advice.wheel in page.inner_text("#answer"), report
                 else:
                     reason = advice.reasons[0].replace("torch", "PyTorch")
                     assert seen.rstrip(".").lower() in reason.lower(), report
@@ -150,57 +128,50 @@ def test_the_page_and_the_doctor_choose_alike(
 
 
 @pytest.mark.parametrize("code", TEXTS)
-def test_an_error_text_is_answered(browser: Any, page: str, code: str) -> None:
-    opened(browser, page)
-    browser.execute_script(
-        "const p = document.getElementById('paste'); p.value = arguments[0]; p.dispatchEvent(new Event('input'))",
-        TEXTS[code],
-    )
-    assert browser.find_element("id", "cause").get_attribute("data-code") == code
-    assert text(browser, "#cure").startswith("Cure: ")
+def test_an_error_text_is_answered(page: Page, site: str, code: str) -> None:
+    page.goto(site)
+    page.fill("#paste", TEXTS[code])
+    expect(page.locator("#cause")).to_have_attribute("data-code", code)
+    expect(page.locator("#cure")).to_have_text(re.compile("^Cure: "))
 
 
-def test_every_pattern_means_in_the_browser_what_it_means_in_python(browser: Any, page: str, root: Path) -> None:
-    opened(browser, page)
+def test_every_pattern_means_in_the_browser_what_it_means_in_python(page: Page, site: str, root: Path) -> None:
+    page.goto(site)
     causes = load_causes(root)
     samples = [*TEXTS.values(), "nothing known", "version `GLIBCXX_3.4.32' not found", "No module named 'torch'"]
-    script = "return arguments[0].map(p => arguments[1].map(t => new RegExp(p, 'is').test(t)))"
-    seen = browser.execute_script(script, [cause.pattern for cause in causes], samples)
+    script = "([patterns, samples]) => patterns.map(p => samples.map(t => new RegExp(p, 'is').test(t)))"
+    seen = page.evaluate(script, [[cause.pattern for cause in causes], samples])
     flags = re.IGNORECASE | re.DOTALL
     assert seen == [[bool(re.search(cause.pattern, sample, flags)) for sample in samples] for cause in causes]
 
 
-def test_keyboard_alone_reaches_everything(browser: Any, page: str) -> None:
-    opened(browser, page)
+def test_keyboard_alone_reaches_everything(page: Page, site: str) -> None:
+    page.goto(site)
     reached = []
-    body = browser.find_element("css selector", "body")
-    body.send_keys("\ue004")
+    focused = "(({id, ariaLabel, tagName}) => id || ariaLabel || tagName)(document.activeElement)"
     for _ in range(12):
-        active = browser.switch_to.active_element
-        reached.append(active.get_attribute("id") or active.get_attribute("aria-label") or active.tag_name)
-        active.send_keys("\ue004")
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate(focused))
     choices = ["package", "torch", "cuda", "python", "system"]
     assert reached[:8] == [*choices, "Copy the pip command", "Copy the uv command", "paste"]
     assert "Table of all wheels" in reached
 
 
-def test_every_control_has_a_name_and_the_table_has_headers(browser: Any, page: str) -> None:
-    opened(browser, page)
-    for element in browser.find_elements("css selector", "select, textarea, button, a, [role=region]"):
-        assert element.accessible_name
-    assert {cell.get_attribute("scope") for cell in browser.find_elements("css selector", "th")} == {"col", "row"}
-    assert browser.find_element("id", "answer").get_attribute("aria-live") == "polite"
+def test_every_control_has_a_name_and_the_table_has_headers(page: Page, site: str) -> None:
+    page.goto(site)
+    controls = page.locator("select, textarea, button, a, [role=region]").all()
+    assert len(controls) > 10
+    for control in controls:
+        expect(control).to_have_accessible_name(re.compile(r"\w"))
+    assert {cell.get_attribute("scope") for cell in page.locator("th").all()} == {"col", "row"}
+    expect(page.locator("#answer")).to_have_attribute("aria-live", "polite")
 
 
 @pytest.mark.parametrize("width", [320, 390])
-def test_a_phone_needs_no_sideways_scrolling(browser: Any, page: str, width: int) -> None:
-    metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": True}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    try:
-        opened(browser, page)
-        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-    finally:
-        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+def test_a_phone_needs_no_sideways_scrolling(browser: Browser, site: str, width: int) -> None:
+    with browser.new_page(viewport={"width": width, "height": 800}, is_mobile=True) as phone:
+        phone.goto(site)
+        assert phone.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def contrast(one: str, other: str) -> float:
@@ -216,19 +187,21 @@ def contrast(one: str, other: str) -> float:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_is_readable_in_light_and_dark(browser: Any, page: str, scheme: str) -> None:
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    opened(browser, page)
-    paper = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+def test_text_is_readable_in_light_and_dark(page: Page, site: str, scheme: Literal["light", "dark"]) -> None:
+    page.emulate_media(color_scheme=scheme)
+    page.goto(site)
+    paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (contrast(paper, "rgb(0, 0, 0)") < 3) == (scheme == "dark")
     for selector in ("p", ".soft", "#answer .good", "a", "caption", "dt"):
-        element = browser.find_element("css selector", selector)
-        assert contrast(element.value_of_css_property("color").replace("rgba", "rgb"), paper) >= 4.5, selector
+        ink = page.locator(selector).first.evaluate("element => getComputedStyle(element).color")
+        assert contrast(ink, paper) >= 4.5, selector
 
 
-def test_the_page_asks_nobody_and_complains_of_nothing(browser: Any, page: str) -> None:
-    opened(browser, page)
-    entries = browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
-    assert entries == []
-    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+def test_the_page_asks_nobody_and_complains_of_nothing(page: Page, site: str) -> None:
+    asked: list[str] = []
+    complaints: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(error.message))
+    page.goto(site, wait_until="networkidle")
+    assert (asked, complaints) == ([site], [])

@@ -19,6 +19,7 @@ from buildtool.plan.matrix import load_matrix
 from buildtool.plan.planner import make_plan
 from buildtool.plan.selection import select
 from tests.integration.publish.fake_github import fake_github
+from tests.unit.publish.fake_dist import attestation_of, write_attestation
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[3]
@@ -137,6 +138,12 @@ def test_from_ready_to_public(
     assert scratch.run("notes") == 0
     notes = capsys.readouterr().out
     assert all(name in notes for name in scratch.wheels)
+    first = scratch.wheels[0]
+    write_attestation(scratch.dist / first, attestation_of(first, "0" * 64))
+    assert scratch.run("publish", "--dry-run") == PublishError.exit_code
+    assert f"not of these bytes of {first}" in capsys.readouterr().err
+    digest = hashlib.sha256((scratch.dist / first).read_bytes()).hexdigest()
+    attestation = write_attestation(scratch.dist / first, attestation_of(first, digest))
     assert scratch.run("publish", "--dry-run") == 0
     with fake_github() as (api, world):
         monkeypatch.setenv("GITHUB_REPOSITORY", "o/r")
@@ -145,6 +152,6 @@ def test_from_ready_to_public(
         assert scratch.run("publish") == 0
         (public,) = world.releases.values()
         assert (public["tag_name"], public["draft"]) == ("v2.2.0", False)
-        assert set(world.content) == set(scratch.wheels)
+        assert set(world.content) == {*scratch.wheels, attestation.name}
     assert scratch.run("tag", "--push") == 0  # the same version again is a rebuild
     assert git(scratch.root, "tag").split() == ["v2.2.0", "v2.2.0-build.1"]

@@ -36,7 +36,7 @@ def test_a_release_is_public_only_with_every_wheel(
     server: tuple[GitHubReleases, World], wheels: dict[str, Wheel], tmp_path: Path
 ) -> None:
     host, world = server
-    release = publish(host, "v2.2.0", "notes", wheels=wheels, folder=tmp_path, say=lambda _: None)
+    release = publish(host, "v2.2.0", "notes", files=wheels, folder=tmp_path, say=lambda _: None)
     assert world.releases[release.id]["draft"] is False
     assert {name: hashlib.sha256(data).hexdigest() for name, data in world.content.items()} == {
         name: wheel.sha256 for name, wheel in wheels.items()
@@ -53,15 +53,15 @@ def test_an_interrupted_release_stays_a_draft_and_is_continued(
     # A busy server is waited for; an upload that is cut off ends the run.
     world.failures = [503, 502, 0]
     with pytest.raises(PublishError, match="cut off"):
-        publish(host, "v2.2.0", "notes", wheels=wheels, folder=tmp_path, say=lambda _: None)
+        publish(host, "v2.2.0", "notes", files=wheels, folder=tmp_path, say=lambda _: None)
     (release,) = world.releases.values()
     assert release["draft"] is True
-    publish(host, "v2.2.0", "notes", wheels=wheels, folder=tmp_path, say=lambda _: None)
+    publish(host, "v2.2.0", "notes", files=wheels, folder=tmp_path, say=lambda _: None)
     assert len(world.releases) == 1
     assert release["draft"] is False
     assert set(world.content) == set(wheels)
     again = len(world.calls)
-    publish(host, "v2.2.0", "notes", wheels=wheels, folder=tmp_path, say=lambda _: None)
+    publish(host, "v2.2.0", "notes", files=wheels, folder=tmp_path, say=lambda _: None)
     assert not [call for call in world.calls[again:] if not call.startswith("GET")]
 
 
@@ -74,7 +74,7 @@ def test_other_bytes_are_refused(
     (tmp_path / "other" / "w0.whl").write_bytes(b"something else")
     host.upload(draft, tmp_path / "other" / "w0.whl")
     with pytest.raises(PublishError, match=r"other bytes under w0\.whl"):
-        publish(host, "v2.2.0", "notes", wheels=wheels, folder=tmp_path, say=lambda _: None)
+        publish(host, "v2.2.0", "notes", files=wheels, folder=tmp_path, say=lambda _: None)
     assert world.releases[draft.id]["draft"] is True
 
 
@@ -83,9 +83,9 @@ def test_a_public_release_is_never_added_to(
 ) -> None:
     host, _ = server
     first = dict(list(wheels.items())[:2])
-    publish(host, "v2.2.0", "notes", wheels=first, folder=tmp_path, say=lambda _: None)
+    publish(host, "v2.2.0", "notes", files=first, folder=tmp_path, say=lambda _: None)
     with pytest.raises(PublishError, match="public already and lacks"):
-        publish(host, "v2.2.0", "notes", wheels=wheels, folder=tmp_path, say=lambda _: None)
+        publish(host, "v2.2.0", "notes", files=wheels, folder=tmp_path, say=lambda _: None)
 
 
 def test_foreign_files_keep_a_draft_hidden(
@@ -96,13 +96,13 @@ def test_foreign_files_keep_a_draft_hidden(
     (tmp_path / "stray.whl").write_bytes(b"x")
     host.upload(draft, tmp_path / "stray.whl")
     with pytest.raises(PublishError, match=r"files of another plan: stray\.whl"):
-        publish(host, "v2.2.0", "notes", wheels=wheels, folder=tmp_path, say=lambda _: None)
+        publish(host, "v2.2.0", "notes", files=wheels, folder=tmp_path, say=lambda _: None)
     assert world.releases[draft.id]["draft"] is True
 
 
 def test_a_wrong_token_is_explained(wheels: dict[str, Wheel], tmp_path: Path) -> None:
     with fake_github() as (api, _), pytest.raises(PublishError, match="Bad credentials") as caught:
-        publish(GitHubReleases("o/r", "wrong", api), "v1", "", wheels=wheels, folder=tmp_path, say=lambda _: None)
+        publish(GitHubReleases("o/r", "wrong", api), "v1", "", files=wheels, folder=tmp_path, say=lambda _: None)
     assert "token" in caught.value.hint
 
 

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from buildtool.plan.cells import Cell
 from buildtool.plan.matrix import load_matrix
@@ -62,3 +63,21 @@ def write_dist(cells: Iterable[Cell], folder: Path) -> Path:
     for cell in cells:
         write_wheel(cell, folder)
     return folder
+
+
+def attestation_of(name: str, sha256: str, **changes: Any) -> dict[str, Any]:
+    """Something of the form of a PEP 740 attestation."""
+    subject = {"name": name, "digest": {"sha256": sha256}}
+    statement = {"_type": "https://in-toto.io/Statement/v1", "subject": [subject], **changes}
+    return {
+        "version": 1,
+        "verification_material": {"certificate": "AAAA", "transparency_entries": [{}]},
+        "envelope": {"statement": base64.b64encode(json.dumps(statement).encode()).decode(), "signature": "AAAA"},
+    }
+
+
+def write_attestation(wheel: Path, document: Any) -> Path:
+    """Put an attestation beside a wheel, under the name that `pypi_attestations sign` gives it."""
+    path = wheel.with_name(f"{wheel.name}.publish.attestation")
+    path.write_text(json.dumps(document))
+    return path

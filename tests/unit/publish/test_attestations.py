@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ from buildtool.cli import main
 from buildtool.errors import PublishError, UsageError
 from buildtool.publish.attestations import parse_publisher, provenance_urls, read_provenance
 from buildtool.publish.dist import PublishedWheel, read_dist
-from tests.unit.publish.fake_dist import cells_of, write_dist
+from tests.unit.publish.fake_dist import attestation_of, cells_of, write_attestation, write_dist
 
 WORDS = ["kind=GitHub", "repository=some/one", "workflow=release.yml"]
 
@@ -27,17 +26,11 @@ def wheels(root: Path, tmp_path: Path) -> tuple[PublishedWheel, ...]:
 
 
 def attestation(wheel: PublishedWheel, **changes: Any) -> dict[str, Any]:
-    subject = {"name": wheel.name, "digest": {"sha256": wheel.sha256}}
-    statement = {"_type": "https://in-toto.io/Statement/v1", "subject": [subject], **changes}
-    return {
-        "version": 1,
-        "verification_material": {"certificate": "AAAA", "transparency_entries": [{}]},
-        "envelope": {"statement": base64.b64encode(json.dumps(statement).encode()).decode(), "signature": "AAAA"},
-    }
+    return attestation_of(wheel.name, wheel.sha256, **changes)
 
 
 def put(wheel: PublishedWheel, document: Any) -> None:
-    wheel.path.with_name(f"{wheel.name}.publish.attestation").write_text(json.dumps(document))
+    write_attestation(wheel.path, document)
 
 
 def test_wheels_without_attestations_need_nothing(wheels: tuple[PublishedWheel, ...]) -> None:
@@ -66,6 +59,7 @@ def test_an_attestation_is_wrapped_with_its_publisher(wheels: tuple[PublishedWhe
         (lambda w: attestation(w, subject=[{"name": w.name, "digest": {"sha256": "0" * 64}}]), "not of these bytes"),
         (lambda w: attestation(w, subject=[{"name": "x", "digest": {"sha256": w.sha256}}]), "not of these bytes"),
         (lambda w: attestation(w, subject=[]), "not of these bytes"),
+        (lambda w: attestation(w, subject=2 * [{"name": w.name, "digest": {"sha256": w.sha256}}]), "one for each"),
         (lambda w: {**attestation(w), "version": 2}, "not of these bytes"),
         (lambda w: {**attestation(w), "envelope": {"statement": "?", "signature": ""}}, "no attestation"),
         (lambda _: [], "no attestation"),
