@@ -2,7 +2,8 @@
 #include <sage/quant_k.cuh>
 
 // Blocks to a multiprocessor, as many as each compiler fits without spilling.
-constexpr int RESIDENT = HEAD_DIM == 64 ? (__CUDA_ARCH__ < 900 ? 4 : 3) : HEAD_DIM == 128 ? (__CUDA_ARCH__ == 900 ? 3 : 2) : 1;
+constexpr bool kHopper = __CUDA_ARCH__ == 900;
+constexpr int RESIDENT = HEAD_DIM == 64 ? (__CUDA_ARCH__ < 900 ? 4 : 3) : HEAD_DIM == 128 ? (kHopper ? 3 : 2) : kHopper ? 2 : 1;
 
 extern "C" __global__ void __launch_bounds__(256, RESIDENT) ENTRY(const __grid_constant__ sage::QuantKParams p) {
   __shared__ sage::quant_k::Scratch scratch;
