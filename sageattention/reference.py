@@ -20,7 +20,7 @@ LOG2_E = 1.4426950408889634
 P_MAX = 448.0
 HEADROOM = 3.0
 """Powers of two by which the wgmma kernels let the maximum that P is relative to lag behind the row's maximum."""
-SAMPLES = 32
+SAMPLES = 128
 """Tokens that a mean is taken from."""
 V_ORDER = (0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15)
 """Token order inside each 16 of ``v8``."""
@@ -45,7 +45,7 @@ class Quantized(NamedTuple):
 
 
 def sampled_mean(x: Tensor) -> Tensor:
-    """The vector taken from K (or V), ``[B, H, D]``: the mean of at most 32 of its tokens, spread over all of them.
+    """The vector taken from K (or V), ``[B, H, D]``: the mean of at most 128 of its tokens, spread over all of them.
 
     Any vector leaves the softmax as it is, so a sample serves; it is summed pairwise, the far half onto the near one.
     """
@@ -53,7 +53,7 @@ def sampled_mean(x: Tensor) -> Tensor:
     count = min(length, SAMPLES)
     chosen = torch.arange(count, device=x.device)
     if length > SAMPLES:
-        chosen = ((chosen << 16) + ((chosen * 40503 + 32768) & 65535)) * length >> 21
+        chosen = ((chosen << 16) + ((chosen * 40503 + 32768) & 65535)) * length >> 23
     total = x.new_zeros((*x.shape[:2], SAMPLES, x.shape[3]), dtype=torch.float32)
     total[:, :, :count] = x[:, :, chosen].float()
     while total.shape[2] > 1:

@@ -75,7 +75,7 @@ struct AttnWgmmaParams {
 };
 
 /// Tokens that a mean is taken from (rows.h).
-constexpr int kSample = 32;
+constexpr int kSample = 128;
 
 /// Arguments of sage2_quant_k: K to int8. The exact definition is in sage/quant_k.cuh.
 struct QuantKParams {

@@ -60,19 +60,19 @@ SAGE_DEVICE Sequence sequence_of(const int* cu, int index, int length) {
   return {first, (i64(first) / 128 + index) * 128, cu[index + 1] - first};
 }
 
-// The mean of a head is that of at most kSample = 32 of its tokens (any vector leaves the softmax unchanged, so a sample
-// serves; that of 32 tokens misses the mean by a fifth of the tokens' own deviation). Up to 32 tokens all are taken. Of
-// more, sample i is the token
-//   ((i << 16) + ((i * 40503 + 32768) & 65535)) * length >> 21,
-// one from each 32nd of the sequence, at a place that moves by the golden ratio so that no period of the data is met.
-// The sum is a binary tree over 32 slots (absent ones are 0): x[i] + x[i + 16], then + 8, ... then + 1; the mean is
+// The mean of a head is that of at most kSample = 128 of its tokens (any vector leaves the softmax unchanged, so a sample
+// serves; what it misses the mean by, times the error of Q, is in the lse). Up to 128 tokens all are taken. Of more,
+// sample i is the token
+//   ((i << 16) + ((i * 40503 + 32768) & 65535)) * length >> 23,
+// one from each 128th of the sequence, at a place that moves by the golden ratio so that no period of the data is met.
+// The sum is a binary tree over 128 slots (absent ones are 0): x[i] + x[i + 64], then + 32, ... then + 1; the mean is
 // that sum divided by the number of tokens sampled. All in fp32, round to nearest even.
 SAGE_DEVICE int sample_count(int length) { return length < kSample ? length : kSample; }
 
 SAGE_DEVICE int sample_token(int i, int length) {
-  static_assert(kSample == 1 << 5, "the shift below");
+  static_assert(kSample == 1 << 7, "the shift below");
   if (length <= kSample) return i;
-  return int(((i64(i) << 16) + ((i * 40503 + 32768) & 65535)) * length >> 21);
+  return int(((i64(i) << 16) + ((i * 40503 + 32768) & 65535)) * length >> 23);
 }
 
 /// The sampled mean of the 32 columns from `column0` on, for blocks of any size: `slots` is shared memory for
