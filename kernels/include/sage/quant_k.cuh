@@ -77,7 +77,7 @@ SAGE_DEVICE void run(const QuantKParams& p, int index, Scratch& scratch) {
   const bool aligned = is_aligned(p.k, p.head_dim);
 
   // Where registers allow: the first tile is under way while the mean is made, and each next one during the tile before.
-  constexpr bool AHEAD = D == 64;
+  constexpr bool EARLY = D == 64, AHEAD = EARLY && __CUDA_ARCH__ >= 900;
   uint4 piece[PASSES], next_piece[AHEAD ? PASSES : 1];
   const auto token_of = [&](int pass) {
     const int pair = pass * WARP_ROWS + sub;
@@ -98,7 +98,7 @@ SAGE_DEVICE void run(const QuantKParams& p, int index, Scratch& scratch) {
       }
     }
   };
-  if (AHEAD && first_tile < last_tile) load(first_tile, piece);
+  if (EARLY && first_tile < last_tile) load(first_tile, piece);
 
   float mean[8] = {};
   if (p.smooth && sequence.length > 0) {
@@ -124,8 +124,8 @@ SAGE_DEVICE void run(const QuantKParams& p, int index, Scratch& scratch) {
   }
 
   for (int tile = first_tile; tile < last_tile; ++tile) {
-    if (!AHEAD) load(tile, piece);
-    else if (tile + 1 < last_tile) load(tile + 1, next_piece);
+    if (!EARLY || (!AHEAD && tile != first_tile)) load(tile, piece);
+    if (AHEAD && tile + 1 < last_tile) load(tile + 1, next_piece);
     float amax = 0;
 #pragma unroll
     for (int pass = 0; pass < PASSES; ++pass) {
