@@ -77,7 +77,7 @@ SAGE_DEVICE void run(const QuantKParams& p, int index, Scratch& scratch) {
   const bool aligned = is_aligned(p.k, p.head_dim);
 
   // Where registers allow: the first tile is under way while the mean is made, and each next one during the tile before.
-  constexpr bool EARLY = D == 64, AHEAD = EARLY && __CUDA_ARCH__ >= 900;
+  constexpr bool EARLY = D == 64, AHEAD = EARLY && __CUDA_ARCH__ == 900;
   uint4 piece[PASSES], next_piece[AHEAD ? PASSES : 1];
   const auto token_of = [&](int pass) {
     const int pair = pass * WARP_ROWS + sub;
