@@ -71,7 +71,6 @@ def budget(
         _need("longest job", longest, JOB_SECONDS, duration, "split the kernels' families into more instances"),
         _need("disk of one job", disk, DISK_BYTES, size, "free disk in the job, or ship fewer architectures"),
         _need("largest asset", largest, MAX_ASSET_BYTES, size, "ship fewer architectures"),
-        # Beside the wheels a release has one file of checksums.
         _need("assets of a release", assets_of(len(cells)), MAX_ASSETS, "{:.0f}".format, "publish in several releases"),
     )
 

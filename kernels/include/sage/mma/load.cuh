@@ -3,7 +3,7 @@
 
 #include "../sync.h"
 #include "config.cuh"
-#include "shared.cuh"
+#include "../shared.cuh"
 
 namespace sage {
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <sage/params.h>
+#include <sage/shared.cuh>
 #include <sage/sm90_async.cuh>
 #include <sage/sm90_wgmma.cuh>
 #include <sage/sync.h>
@@ -68,20 +69,6 @@ constexpr int kProducerRegisters = 56;
 constexpr int kLaunchRegisters = 65536 / kThreads / 8 * 8 * (kConsumers + 1);
 constexpr int kConsumerRegisters = (kLaunchRegisters - kProducerRegisters) / kConsumers / 8 * 8;
 
-// Stores four 8 x 8 matrices of 16-bit elements; lanes 8 i to 8 i + 7 give the addresses of matrix i's rows, and lane L holds
-// elements 2 * (L % 4) and + 1 of row L / 4 of each (PTX ISA, stmatrix).
-SAGE_DEVICE void store_matrices(u32 row_smem, const u32 (&m)[4]) {
-  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(row_smem), "r"(m[0]), "r"(m[1]),
-               "r"(m[2]), "r"(m[3])
-               : "memory");
-}
-SAGE_DEVICE uint4 load_shared_16(u32 address_smem) {
-  uint4 v;
-  asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
-               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-               : "r"(address_smem));
-  return v;
-}
 SAGE_DEVICE float load_shared_float(u32 address_smem) {
   float v;
   asm volatile("ld.shared.f32 %0, [%1];" : "=f"(v) : "r"(address_smem));
@@ -91,10 +78,6 @@ SAGE_DEVICE float2 load_shared_float2(u32 address_smem) {
   float2 v;
   asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(v.x), "=f"(v.y) : "r"(address_smem));
   return v;
-}
-SAGE_DEVICE void store_shared_16(u32 address_smem, uint4 v) {
-  asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(address_smem), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w)
-               : "memory");
 }
 SAGE_DEVICE void store_shared_float(u32 address_smem, float value) {
   asm volatile("st.shared.f32 [%0], %1;" ::"r"(address_smem), "f"(value) : "memory");

@@ -42,7 +42,7 @@ SAGE_DEVICE void write_rows(const AttnParams& a, const Consumer& c, const Tile& 
             T::pack(__fmaf_rn(o[0] * inverse[row], scale, mean), __fmaf_rn(o[1] * inverse[row], next_scale, next_mean));
       }
     }
-    store_matrices(to ^ (j & 7) << 4, words);
+    stmatrix_x4(to ^ (j & 7) << 4, words);
     if (j % 8 != 6) continue;
     __syncwarp();
     const int channel = 8 * (j - 6);

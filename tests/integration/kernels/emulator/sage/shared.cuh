@@ -1,5 +1,5 @@
 #pragma once
-#include "../types.h"
+#include "types.h"
 namespace sage {
 template <int ROW_BYTES>
 inline u32 swizzled(u32 row, u32 chunk) {

@@ -1,7 +1,7 @@
-// Swizzled tiles in shared memory, and matrix loads out of them.
+// Shared memory, by its 32-bit address: swizzled tiles, loads and stores, matrices.
 #pragma once
 
-#include "../types.h"
+#include "types.h"
 
 namespace sage {
 
@@ -34,6 +34,15 @@ SAGE_DEVICE void ldmatrix_x4_trans(u32 (&d)[4], u32 address) {
                : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
                : "r"(address)
                : "memory");
+}
+
+/// Stores four 8x8 matrices of 16-bit elements; lanes and addresses as in ldmatrix_x4 (PTX ISA, stmatrix; sm_90 and newer).
+SAGE_DEVICE void stmatrix_x4(u32 address, const u32 (&d)[4]) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(d[0]), "r"(d[1]),
+               "r"(d[2]), "r"(d[3])
+               : "memory");
+#endif
 }
 
 SAGE_DEVICE uint4 load_shared_16(u32 address) {
