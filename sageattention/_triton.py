@@ -1,7 +1,7 @@
 """INT8 QK attention with 16-bit PV in Triton: the native kernels' algorithm, for any GPU Triton compiles for.
 
 Q is quantized by blocks of rows and K by blocks of 64 tokens, one scale a block, whole head dim; P and V stay in V's
-16-bit dtype and are summed in FP32. Written to the language common to Triton 3.1 to 3.6. Programs are counted in one
+16-bit dtype and are summed in FP32. Written to the language common to Triton 3.1 to 3.9. Programs are counted in one
 dimension and offsets in 64 bits, so that neither heads times batch nor the number of elements is limited. Lengths and
 counts are not specialized on: another length compiles nothing.
 """

@@ -14,33 +14,28 @@ requires grad.
 
 from __future__ import annotations
 
-import functools
 from typing import Any, List, Optional, Tuple, Union
 
-from sageattention import _native
+# First of all: a wheel that does not fit says so here.
+from sageattention import _device  # isort: skip
 
-# First of all: a wheel that does not fit says so here, and the operators exist from here on.
-_RECORD = _native.load()
+import torch
 
-import torch  # noqa: E402
+from sageattention import _arguments, _dispatch, _explain, _ops
 
-from sageattention import _arguments, _dispatch, _explain, _ops, _record  # noqa: E402
-
-__version__ = _RECORD.version
+__version__ = _device.RECORD.version
 
 Result = Union[torch.Tensor, Tuple[torch.Tensor, torch.Tensor]]
 
-SM80_ENABLED = bool(_RECORD.archs)
+SM80_ENABLED = bool(_device.RECORD.archs)
 """Whether this wheel has the 8+16 kernels (INT8 QK, FP16 PV)."""
-SM89_ENABLED = any("f8" in _dispatch.paths_of(arch, _RECORD.cuda) for arch in _RECORD.archs)
+SM89_ENABLED = any("f8" in _dispatch.paths_of(arch, _device.RECORD.cuda) for arch in _device.RECORD.archs)
 """Whether this wheel has the 8+8 kernels of mma.sync (INT8 QK, FP8 PV)."""
-SM90_ENABLED = "sm_90a" in _RECORD.archs
+SM90_ENABLED = "sm_90a" in _device.RECORD.archs
 """Whether this wheel has the 8+8 kernels of Hopper's wgmma."""
 
 _QKV = ("q", "k", "v", "tensor_layout", "is_causal", "sm_scale", "attn_mask", "return_lse")
 _CUDA = (*_QKV, "qk_quant_gran", "pv_accum_dtype", "smooth_k")
-_LIMIT = _dispatch.PATHS["f16"].max_head_dim
-_FP8_LIMIT = _dispatch.PATHS["f8"].max_head_dim
 
 
 def get_cuda_arch_versions() -> List[str]:
@@ -69,9 +64,9 @@ def sageattn(
     if kwargs:
         kwargs.pop("smooth_k", None)
         _arguments.no_more("sageattn", kwargs, (*_QKV, "smooth_k"))
-    layout, _ = _checked("sageattn", q, k, v, tensor_layout, attn_mask, _LIMIT)
-    small, large = _choices(_index(q))
-    path, gran, accum = small if q.shape[3] <= _FP8_LIMIT else large
+    layout, _ = _checked("sageattn", q, k, v, tensor_layout, attn_mask, _device.LIMIT)
+    small, large = _device.choices(_device.index(q))
+    path, gran, accum = small if q.shape[3] <= _device.FP8_LIMIT else large
     return _attend(q, k, v, attn_mask, layout, is_causal, sm_scale, path, gran, accum, True, False, return_lse)
 
 
@@ -101,7 +96,7 @@ def sageattn_qk_int8_pv_fp16_cuda(
     _arguments.option("qk_quant_gran", qk_quant_gran, family.granularity)
     _arguments.option("pv_accum_dtype", pv_accum_dtype, family.accumulators)
     layout, _ = _checked("sageattn_qk_int8_pv_fp16_cuda", q, k, v, tensor_layout, attn_mask, family.max_head_dim)
-    _choices(_index(q))
+    _device.choices(_device.index(q))
     smooth_v = smooth_v and pv_accum_dtype == "fp16"
     return _attend(
         q,
@@ -148,7 +143,7 @@ def sageattn_qk_int8_pv_fp8_cuda(
     _arguments.option("qk_quant_gran", qk_quant_gran, family.granularity)
     _arguments.option("pv_accum_dtype", pv_accum_dtype, family.accumulators)
     layout, _ = _checked("sageattn_qk_int8_pv_fp8_cuda", q, k, v, tensor_layout, attn_mask, family.max_head_dim)
-    path, offered = _fp8(_index(q))
+    path, offered = _device.fp8(_device.index(q))
     smooth_v = smooth_v and pv_accum_dtype == "fp32"
     accum = pv_accum_dtype if pv_accum_dtype in offered else "fp32+fp32"
     return _attend(
@@ -177,7 +172,7 @@ def sageattn_qk_int8_pv_fp8_cuda_sm90(
     _arguments.option("qk_quant_gran", qk_quant_gran, family.granularity)
     _arguments.option("pv_accum_dtype", pv_accum_dtype, family.accumulators)
     layout, _ = _checked("sageattn_qk_int8_pv_fp8_cuda_sm90", q, k, v, tensor_layout, attn_mask, family.max_head_dim)
-    path, _ = _fp8(_index(q))
+    path, _ = _device.fp8(_device.index(q))
     if path != "f8_sm90":
         raise RuntimeError(
             "sageattn_qk_int8_pv_fp8_cuda_sm90 needs a GPU of compute capability 9.0; sageattn picks the kernel for "
@@ -220,10 +215,10 @@ def sageattn_qk_int8_pv_fp16_triton(
     if kwargs:
         _arguments.no_more("sageattn_qk_int8_pv_fp16_triton", kwargs, (*_QKV, "quantization_backend", "smooth_k"))
     _arguments.option("quantization_backend", quantization_backend, ("triton", "cuda"))
-    layout, head_dim = _checked("sageattn_qk_int8_pv_fp16_triton", q, k, v, tensor_layout, attn_mask, _LIMIT)
+    layout, head_dim = _checked("sageattn_qk_int8_pv_fp16_triton", q, k, v, tensor_layout, attn_mask, _device.LIMIT)
     native = quantization_backend == "cuda"
     if native:
-        _choices(_index(q))
+        _device.choices(_device.index(q))
     out, lse = _ops.attention_triton(
         _rows(q),
         _rows(k),
@@ -263,12 +258,12 @@ def sageattn_varlen(
         known = ("q", "k", "v", "cu_seqlens_q", "cu_seqlens_k", "max_seqlen_q", "max_seqlen_k", "is_causal", "sm_scale")
         _arguments.no_more("sageattn_varlen", kwargs, (*known, "smooth_k", "return_lse"))
     _arguments.tensors("sageattn_varlen", q, k, v, 3)
-    head_dim = _arguments.head_dim("sageattn_varlen", _arguments.packed(q, k, v), _LIMIT)
+    head_dim = _arguments.head_dim("sageattn_varlen", _arguments.packed(q, k, v), _device.LIMIT)
     cu_seqlens_q = _arguments.offsets("cu_seqlens_q", cu_seqlens_q, q)
     cu_seqlens_k = _arguments.offsets("cu_seqlens_k", cu_seqlens_k, q)
     if cu_seqlens_q.shape[0] != cu_seqlens_k.shape[0]:
         raise ValueError("cu_seqlens_q and cu_seqlens_k must have the same length, one more than the sequences")
-    _choices(_index(q))
+    _device.choices(_device.index(q))
     out, lse = _ops.attention_varlen(
         *(_rows(x) for x in (q, k, v)),
         cu_seqlens_q,
@@ -294,12 +289,12 @@ def explain(
     for name in ("is_causal", "sm_scale", "smooth_k"):
         kwargs.pop(name, None)
     _arguments.no_more("explain", kwargs, (*_QKV, "smooth_k"))
-    _, head_dim = _checked("explain", q, k, v, tensor_layout, attn_mask, _LIMIT)
-    index = _index(q)
-    capability = _capability(index)
+    _, head_dim = _checked("explain", q, k, v, tensor_layout, attn_mask, _device.LIMIT)
+    index = _device.index(q)
+    capability = _device.capability(index)
     dtype = "bf16" if q.dtype == torch.bfloat16 else "f16"
     name = torch.cuda.get_device_name(index)
-    return _explain.explain(_RECORD, name, capability, dtype, head_dim, attn_mask is not None, lse)
+    return _explain.explain(_device.RECORD, name, capability, dtype, head_dim, attn_mask is not None, lse)
 
 
 def _attend(
@@ -356,52 +351,3 @@ def _checked(
 def _rows(x: torch.Tensor) -> torch.Tensor:
     """``x`` with a contiguous last dimension."""
     return x if x.stride(-1) == 1 or x.shape[-1] == 1 else x.contiguous()
-
-
-def _index(q: torch.Tensor) -> int:
-    """The number of q's device."""
-    index = q.device.index
-    return torch.cuda.current_device() if index is None else index
-
-
-@functools.lru_cache(maxsize=None)
-def _capability(index: int) -> _dispatch.Capability:
-    """The compute capability of a GPU. Raises RuntimeError, in one sentence, if this wheel has no code for it."""
-    capability = torch.cuda.get_device_capability(index)
-    if _dispatch.arch_for(capability, _RECORD.archs) is None:
-        raise RuntimeError("sageattention: " + _record.no_code(_RECORD, torch.cuda.get_device_name(index), capability))
-    return capability
-
-
-@torch.compiler.assume_constant_result
-def _choices(index: int) -> Tuple[Tuple[str, str, str], Tuple[str, str, str]]:
-    """Path, granularity and accumulator that `sageattn` takes up to the FP8 paths' largest head dim, and above it."""
-    return _cached_choices(index)
-
-
-@functools.lru_cache(maxsize=None)
-def _cached_choices(index: int) -> Tuple[Tuple[str, str, str], Tuple[str, str, str]]:
-    found = []
-    for size in (_FP8_LIMIT, _LIMIT):
-        choice = _dispatch.choose(_capability(index), _RECORD.archs, _RECORD.cuda, size)
-        found.append((choice.path, choice.qk_quant_gran, choice.pv_accum_dtype))
-    return found[0], found[1]
-
-
-@torch.compiler.assume_constant_result
-def _fp8(index: int) -> Tuple[str, Tuple[str, ...]]:
-    """The FP8 path of a GPU and its accumulators. Raises RuntimeError if it has none."""
-    return _cached_fp8(index)
-
-
-@functools.lru_cache(maxsize=None)
-def _cached_fp8(index: int) -> Tuple[str, Tuple[str, ...]]:
-    capability = _capability(index)
-    arch = _dispatch.arch_for(capability, _RECORD.archs)
-    for path, accumulators in _dispatch.paths_of(str(arch), _RECORD.cuda).items():
-        if path != "f16":
-            return path, accumulators
-    raise RuntimeError(
-        f"the FP8 kernels need tensor cores with FP8, and {torch.cuda.get_device_name(index)} (compute capability "
-        f"{capability[0]}.{capability[1]}) runs this wheel's {arch} code; sageattn_qk_int8_pv_fp16_cuda runs here"
-    )

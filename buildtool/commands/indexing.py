@@ -19,6 +19,7 @@ from buildtool.prove.package import load_causes
 from buildtool.publish.attestations import parse_publisher, provenance_path, provenance_urls, read_provenance
 from buildtool.publish.clients import provide_clients
 from buildtool.publish.dist import PublishedWheel, read_dist
+from buildtool.publish.environments import Environments
 from buildtool.publish.index import MANIFEST, Hosting, render_indexes, render_manifest, render_reports
 from buildtool.publish.page import render_page
 from buildtool.publish.selftest import Bench, Outcome, self_test
@@ -114,7 +115,7 @@ def _self_test(site: Path, scratch: Path, args: argparse.Namespace, console: Con
     runner = Processes(console.detail)
     uv = find_uv()
     clients = provide_clients(Store(default_root()), runner, uv, Path(sys.executable), scratch)
-    return self_test(site, Bench(runner, uv, clients, _own_platforms(), scratch, args.real_torch))
+    return self_test(site, Bench(Environments(runner, uv, scratch), clients, _own_platforms(), args.real_torch))
 
 
 def _own_platforms() -> frozenset[str]:

@@ -19,6 +19,7 @@
 #include "sage/nvfp4.cuh"
 #include "sage/sage3_layout.cuh"
 #include "sage/sage3_params.h"
+#include "sage/sync.h"
 
 using namespace sage;
 
@@ -75,11 +76,11 @@ SAGE_DEVICE void produce(const Sage3AttentionParams& p, u32 smem, u32 barriers, 
     int slot = j % kStages;
     u32 stage = smem + slot * kStageBytes;
     u32 k_full = barriers + slot * 8, v_full = k_full + kStages * 8, empty = v_full + kStages * 8;
-    barrier_wait(empty, (j / kStages + 1) & 1);  // the first round finds the phase before the first complete
-    barrier_arrive_expect(k_full, Record<D>::kScaledBytes + kDeltaBytes);
+    mbarrier_wait(empty, (j / kStages + 1) & 1);  // the first round finds the phase before the first complete
+    mbarrier_arrive_expect(k_full, Record<D>::kScaledBytes + kDeltaBytes);
     bulk_copy(stage, k_gmem + static_cast<i64>(j) * Record<D>::kScaledBytes, Record<D>::kScaledBytes, k_full);
     bulk_copy(stage + kDeltaOffset, delta_gmem + static_cast<i64>(j) * kTile, kDeltaBytes, k_full);
-    barrier_arrive_expect(v_full, Record<D>::kBytes);
+    mbarrier_arrive_expect(v_full, Record<D>::kBytes);
     bulk_copy(stage + kValueOffset, v_gmem + static_cast<i64>(j) * Record<D>::kBytes, Record<D>::kBytes, v_full);
   }
 }
@@ -113,11 +114,11 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1) ENTRY(const __grid_con
 
   if (threadIdx.x == 0) {
     for (int slot = 0; slot < kStages; ++slot) {
-      barrier_init(barriers + slot * 8, 1);
-      barrier_init(barriers + (kStages + slot) * 8, 1);
-      barrier_init(barriers + (2 * kStages + slot) * 8, kConsumerWarps);
+      mbarrier_init(barriers + slot * 8, 1);
+      mbarrier_init(barriers + (kStages + slot) * 8, 1);
+      mbarrier_init(barriers + (2 * kStages + slot) * 8, kConsumerWarps);
     }
-    barrier_init_fence();
+    mbarrier_init_fence();
   }
   __syncthreads();
 
@@ -173,7 +174,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1) ENTRY(const __grid_con
     u32 k_full = barriers + slot * 8;
 
     float s[kKeyTiles][4] = {};
-    barrier_wait(k_full, parity);
+    mbarrier_wait(k_full, parity);
     multiply<kKeyTiles, kSteps>(s, q, q_scale, stage, stage + Record<D>::kValueBytes, lane);
 
     // s[4 h + i][2 r + e] is row + 8 r, token 32 h + 8 t + 2 i + e of this tile.
@@ -258,11 +259,11 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1) ENTRY(const __grid_con
       prob_scale[step] = __byte_perm(pairs, __shfl_xor_sync(0xffffffffu, pairs, 2), gather);
     }
 
-    barrier_wait(k_full + kStages * 8, parity);
+    mbarrier_wait(k_full + kStages * 8, parity);
     multiply<kChannelTiles, 2>(o, prob, prob_scale, stage + kValueOffset,
                                    stage + kValueOffset + Record<D>::kValueBytes, lane);
     __syncwarp();
-    if (lane == 0) barrier_arrive(k_full + 2 * kStages * 8);
+    if (lane == 0) mbarrier_arrive(k_full + 2 * kStages * 8);
   }
 
   float inverse[2];

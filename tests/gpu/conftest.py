@@ -116,9 +116,9 @@ def native_paths(sage: Any) -> frozenset[str]:
     """The native paths that this wheel has kernels for on this GPU, beyond what dispatch chooses there."""
     import torch
 
-    from sageattention import _dispatch, core
+    from sageattention import _device, _dispatch
 
-    arch = _dispatch.arch_for(torch.cuda.get_device_capability(), core._RECORD.archs)
-    names = core._RECORD.instances.get(str(arch), ())
+    arch = _dispatch.arch_for(torch.cuda.get_device_capability(), _device.RECORD.archs)
+    names = _device.RECORD.instances.get(str(arch), ())
     assert sage
     return frozenset(path for path in _dispatch.PATHS if _dispatch.kernel(path, "f16", 64, "fp32", False) in names)

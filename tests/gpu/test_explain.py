@@ -23,13 +23,13 @@ pytestmark = [
 def test_explain_names_a_kernel_of_this_wheel_that_runs(sage: Any, head_dim: int, dtype: Any) -> None:
     from torch.profiler import ProfilerActivity, profile
 
-    from sageattention import core
+    from sageattention import _device
 
     q, k, v = exact.inputs(tokens=(70, 90), head_dim=head_dim, dtype=dtype)
     mask = torch.ones(70, 90, dtype=torch.bool, device="cuda")
     for options in ({}, {"return_lse": True}, {"attn_mask": mask}):
         said = sage.explain(q, k, v, **options)
-        assert said.kernel in core._RECORD.instances[said.arch]
+        assert said.kernel in _device.RECORD.instances[said.arch]
         assert torch.cuda.get_device_name() in str(said)
         sage.sageattn(q, k, v, **options)  # loads what the profiler shall not see
         torch.cuda.synchronize()

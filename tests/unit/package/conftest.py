@@ -72,12 +72,14 @@ def gpu(core: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Pretend that every GPU has one compute capability, and that the wheel has certain cubins."""
     import torch
 
+    device = core._device
+
     def pretend(major: int, minor: int, **changes: Any) -> None:
-        fields = {**vars(core._RECORD), **changes}
-        monkeypatch.setattr(core, "_RECORD", type(core._RECORD)(**fields))
+        fields = {**vars(device.RECORD), **changes}
+        monkeypatch.setattr(device, "RECORD", type(device.RECORD)(**fields))
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _index=0: (major, minor))
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda _index=0: f"GPU {major}.{minor}")
-        for cached in (core._capability, core._cached_choices, core._cached_fp8):
+        for cached in (device.capability, device._cached_choices, device._cached_fp8):
             cached.cache_clear()
 
     pretend(9, 0)

@@ -16,9 +16,10 @@ from buildtool.errors import ConfigError, PublishError
 from buildtool.plan.cells import Cell
 from buildtool.prove.package import load_causes
 from buildtool.publish.dist import PublishedWheel, channel_of, read_dist
+from buildtool.publish.environments import satisfying, stub_wheel
 from buildtool.publish.index import MANIFEST, Hosting, render_indexes, render_manifest, render_reports
 from buildtool.publish.page import render_page, system_of
-from buildtool.publish.selftest import rows_of, satisfying, stub_wheel
+from buildtool.publish.selftest import rows_of
 from buildtool.publish.site import check_growth, published, read_previous, write_site
 from tests.unit.publish.fake_dist import cells_of, write_dist, write_wheel
 
