@@ -115,7 +115,8 @@ def tests(session: nox.Session) -> None:
     What needs PyTorch, Triton, Chromium or a container engine is skipped where there is none.
     """
     install(session, "tests", more=os.environ.get("TESTS_WITH", "").split())
-    session.run("python", "-m", "pytest", "-m", "not gpu and not versions", *session.posargs)
+    words = ("-m", "not gpu and not versions", *session.posargs)
+    session.run("python", "-m", "pytest", *words, env={"TRITON_INTERPRET": "1"})  # whoever imports Triton first
 
 
 @nox.session

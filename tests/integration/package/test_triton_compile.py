@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import subprocess
 import sys
@@ -13,8 +14,11 @@ from typing import Any
 import pytest
 
 pytest.importorskip("torch", reason="needs PyTorch; a build for CPU will do")
-pytest.importorskip("triton", reason="needs Triton")
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    # Not imported here: test_triton.py wants to be the first, and to have the interpreter.
+    pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs Triton"),
+]
 
 CAPABILITIES = [80, 89, 90, 100, 120]  # 8.6 has the tiles and the shared memory of 8.9
 POINTERS = {
