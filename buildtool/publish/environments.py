@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from buildtool.errors import ToolchainError
 from buildtool.make.interpreters import find_python
 from buildtool.make.runner import Runner, base_environment
 from buildtool.publish.clients import site_packages
@@ -49,23 +50,26 @@ class Environments:
         program = next(p for p in (folder / "env/bin/python", folder / "env/Scripts/python.exe") if p.exists())
         if real:
             self._install(program, f"torch=={torch}")
-            self._install(program, *self._dependencies(site_packages(program)), "--no-index", "--no-cache")
+            self._install(program, *self._dependencies(site_packages(program), python), "--no-index", "--no-cache")
         else:
             self._install(program, stub_wheel(self.scratch / "stubs", "torch", torch), "--no-index", "--no-cache")
         return program
 
     def _install(self, program: Path, *wanted: str | Path) -> None:
         argv = [self.uv, "pip", "install", "--quiet", "--python", program, "--no-deps", *wanted]
-        self.runner.run(argv, env=base_environment(), timeout=1800)
+        result = self.runner.run(argv, env=base_environment(), timeout=1800)
+        if result.returncode:
+            what = ", ".join(Path(item).name for item in wanted if not str(item).startswith("-"))
+            raise ToolchainError(
+                f"{what} could not be installed:\n{result.stderr.strip()[-500:]}", "see the message above"
+            )
 
-    def _dependencies(self, site: Path) -> list[Path]:
+    def _dependencies(self, site: Path, python: str) -> list[Path]:
         """Stubs of all that the installed torch requires: installers ask whether it is there, and nothing uses it."""
         (metadata,) = site.glob("torch-*.dist-info/METADATA")
-        requirements = map(Requirement, Parser().parsestr(metadata.read_text("utf-8")).get_all("Requires-Dist", []))
         return [
             stub_wheel(self.scratch / "stubs", canonicalize_name(r.name).replace("-", "_"), satisfying(r.specifier))
-            for r in requirements
-            if r.marker is None or r.marker.evaluate({"extra": ""})
+            for r in required(metadata.read_text("utf-8"), python)
         ]
 
 
@@ -83,6 +87,13 @@ def stub_wheel(folder: Path, name: str, version: str) -> Path:
         for member, text in files.items():
             archive.writestr(zipfile.ZipInfo(member, _EPOCH), text)
     return path
+
+
+def required(metadata: str, python: str) -> list[Requirement]:
+    """What a distribution requires on this machine with a Python like ``3.12``, without its extras."""
+    there = {"extra": "", "python_version": python.rstrip("t"), "python_full_version": f"{python.rstrip('t')}.0"}
+    requirements = map(Requirement, Parser().parsestr(metadata).get_all("Requires-Dist", []))
+    return [r for r in requirements if r.marker is None or r.marker.evaluate(there)]
 
 
 def satisfying(wanted: SpecifierSet) -> str:

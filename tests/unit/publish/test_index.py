@@ -16,7 +16,7 @@ from buildtool.errors import ConfigError, PublishError
 from buildtool.plan.cells import Cell
 from buildtool.prove.package import load_causes
 from buildtool.publish.dist import PublishedWheel, channel_of, read_dist
-from buildtool.publish.environments import satisfying, stub_wheel
+from buildtool.publish.environments import required, satisfying, stub_wheel
 from buildtool.publish.index import MANIFEST, Hosting, render_indexes, render_manifest, render_reports
 from buildtool.publish.page import render_page, system_of
 from buildtool.publish.selftest import rows_of
@@ -199,6 +199,15 @@ def test_systems(platform: str, system: str) -> None:
 def test_a_stub_satisfies_the_requirement(text: str) -> None:
     wanted = SpecifierSet(text)
     assert satisfying(wanted) in wanted
+
+
+@pytest.mark.parametrize(("python", "names"), [("3.11", ["sympy"]), ("3.12", ["sympy", "setuptools"])])
+def test_what_torch_requires_depends_on_the_environments_python(python: str, names: list[str]) -> None:
+    metadata = (
+        "Metadata-Version: 2.1\nName: torch\nRequires-Dist: sympy>=1.13\n"
+        'Requires-Dist: setuptools; python_version >= "3.12"\nRequires-Dist: opt-einsum; extra == "opt"\n'
+    )
+    assert [r.name for r in required(metadata, python)] == names
 
 
 def test_rows_and_stubs(wheels: tuple[PublishedWheel, ...], tmp_path: Path) -> None:
