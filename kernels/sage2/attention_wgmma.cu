@@ -202,7 +202,7 @@ SAGE_DEVICE void consume(const AttnWgmmaParams& w, u32 smem) {
 extern "C" __global__ void __launch_bounds__(kThreads, 1)
     ENTRY(const __grid_constant__ AttnWgmmaParams w, const __grid_constant__ TensorMap q_map,
           const __grid_constant__ TensorMap k_map, const __grid_constant__ TensorMap v_map) {
-  extern __shared__ __align__(1024) char shared[];
+  extern __shared__ __align__(1024) u8 shared[];
   const u32 smem = (shared_address(shared) + 1023) & ~1023u;
   if (threadIdx.x == 0) {
     for (int i = 0; i < kStages; i++) {
@@ -227,7 +227,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
     constexpr int kWords = 8 * kN / 4;
     for (int i = threadIdx.x; i < kStages * kWords; i += kThreads) {
       const u32 at = smem + kV + (i / kWords) * kVBytes + kN * kD + i % kWords * 4;
-      asm volatile("st.shared.u32 [%0], %1;" ::"r"(at), "r"(0x38383838u) : "memory");
+      store_shared_4(at, 0x38383838u);
     }
     fence_async_shared();
   }

@@ -54,12 +54,6 @@ constexpr float kLog2E4M3Max = 8.807354922057604f;   // log2(448)
 constexpr float kLog2TwoLevel = 11.392317422778762f; // log2(448 * 6)
 constexpr float kLn2 = 0.6931471805599453f;
 
-SAGE_DEVICE float exp2_approx(float x) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
-
 SAGE_DEVICE float log2_approx(float x) {
   float y;
   asm("lg2.approx.f32 %0, %1;" : "=f"(y) : "f"(x));

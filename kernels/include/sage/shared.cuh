@@ -67,4 +67,18 @@ SAGE_DEVICE u32 load_shared_4(u32 address) {
   return x;
 }
 
+SAGE_DEVICE float load_shared_float(u32 address) {
+  float v;
+  asm volatile("ld.shared.f32 %0, [%1];" : "=f"(v) : "r"(address));
+  return v;
+}
+SAGE_DEVICE float2 load_shared_float2(u32 address) {
+  float2 v;
+  asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(v.x), "=f"(v.y) : "r"(address));
+  return v;
+}
+SAGE_DEVICE void store_shared_float(u32 address, float value) {
+  asm volatile("st.shared.f32 [%0], %1;" ::"r"(address), "f"(value) : "memory");
+}
+
 }  // namespace sage

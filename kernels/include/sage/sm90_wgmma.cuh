@@ -55,6 +55,19 @@ SAGE_DEVICE void pin_registers(float (&values)[COUNT]) {
   for (int i = 0; i < COUNT; i++) asm volatile("" : "+f"(values[i]));
 }
 
+// Keeps what comes after behind the last of the first COUNT values, which are floats of at most 1e38; which others it puts
+// before is the assembler's choice. It moves a wait above register work it does not order; a store that never happens, to any
+// `address_smem`, stops it.
+template <int COUNT, int ALL>
+SAGE_DEVICE void hold_behind(u32 (&values)[ALL], u32 address_smem) {
+#pragma unroll
+  for (int i = 0; i < COUNT; i++) asm volatile("" : "+r"(values[i]));
+  asm volatile("{ .reg .pred p; setp.gt.f32 p, %0, %1; @p st.volatile.shared.u32 [%2], %3; }" ::"f"(
+                   __uint_as_float(values[COUNT - 1]) + __uint_as_float(values[COUNT - 2]) + __uint_as_float(values[COUNT - 3])),
+               "f"(1e38f), "r"(address_smem), "r"(0)
+               : "memory");
+}
+
 SAGE_DEVICE void wgmma_m64n128k32_s32_s8_s8_ss(u32 (&d)[64], u64 a, u64 b, bool accumulate) {
   asm volatile(
       "{ .reg .pred p; setp.ne.b32 p, %66, 0;\n"

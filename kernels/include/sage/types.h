@@ -93,4 +93,11 @@ SAGE_DEVICE float max_abs(float a, float b) {
 /// infinity pass through and stay in their group.
 SAGE_DEVICE bool is_zero_group(float amax) { return amax < 7.888609e-31f; }
 
+/// 2^x; subnormal results are zero.
+SAGE_DEVICE float exp2_approx(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 }  // namespace sage

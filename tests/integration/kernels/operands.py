@@ -54,6 +54,8 @@ class Kind:
     vmax: float = 0.0
     error: float = 5e-4  # relative L1 against exact arithmetic on the same quantized operands
     smooth_v: bool = False  # V comes as fp16 less a mean
+    key_block: int = 64  # tokens of K that share scales
+    warp: int = 32  # query rows of a warp, but for masks and the largest head dim in the mma.sync kernels
 
 
 def as16(x: Array, *, bf16: bool) -> tuple[Array, Array]:
@@ -83,14 +85,14 @@ def padded(length: int) -> int:
     return -(-length // 128) * 128
 
 
-def quantize_k(k: Array, dim: int, *, per_warp: bool) -> tuple[Array, Array, Array, Array]:
+def quantize_k(k: Array, dim: int, block: int = 64, *, per_warp: bool) -> tuple[Array, Array, Array, Array]:
     """k8, its scales, the mean, and the values that they stand for; k is [heads, tokens, channels]."""
     heads, length, channels = k.shape
     full = np.zeros((heads, padded(length), dim), np.float32)
     mean = np.zeros((heads, dim), np.float32)
     mean[:, :channels] = k.mean(1) if length else 0
     full[:, :length, :channels] = k - mean[:, None, :channels]
-    groups = full.reshape(heads, -1, 8, 4, 2, dim)
+    groups = full.reshape(heads, -1, block // 8, 4, 2, dim)
     amax = np.abs(groups).max((2, 4, 5))
     if per_warp:
         amax = np.broadcast_to(amax.max(-1, keepdims=True), amax.shape)
@@ -163,7 +165,7 @@ class Problem:
         random = np.random.default_rng(7)
         self.kind, self.case = kind, case
         self.dim = 64 if case.channels <= 64 else 128 if case.channels <= 128 else 256
-        self.warp = 16 if self.dim == 256 or case.mask else 32
+        self.warp = 16 if self.dim == 256 or case.mask else kind.warp
         self.scale = case.channels**-0.5 if case.scale is None else case.scale
         self.packed = len(case.q) > 1
         q_heads, kv_heads = case.heads
@@ -176,7 +178,7 @@ class Problem:
         self.rows = (keys // 128 + len(case.k)) * 128 if self.packed else padded(keys)
         # What belongs to no sequence is never zero: nothing may depend on it.
         self.k8 = np.full((kv_heads, self.rows, self.dim), 77, np.int8)
-        self.k_scale = np.full((kv_heads, self.rows // 64, 4), np.nan, np.float32)
+        self.k_scale = np.full((kv_heads, self.rows // kind.key_block, 4), np.nan, np.float32)
         self.v8 = np.full((kv_heads, self.dim, self.rows), 0x77, np.uint8)
         self.k_mean = np.zeros((len(case.k), kv_heads, self.dim), np.float32)
         self.v_scale = np.zeros_like(self.k_mean)
@@ -208,8 +210,9 @@ class Problem:
         row = (start_k // 128 + i) * 128 if self.packed else 0
         end = row + padded(end_k - start_k)
         per_warp, group = self.case.per_warp, self.case.heads[0] // self.case.heads[1]
-        part, scales, self.k_mean[i], k_values = quantize_k(self.k[:, here_k], self.dim, per_warp=per_warp)
-        self.k8[:, row:end], self.k_scale[:, row // 64 : end // 64] = part, scales
+        block = self.kind.key_block
+        part, scales, self.k_mean[i], k_values = quantize_k(self.k[:, here_k], self.dim, block, per_warp=per_warp)
+        self.k8[:, row:end], self.k_scale[:, row // block : end // block] = part, scales
         v_values = self.v[:, here_k].astype(np.float64)
         if self.kind.smooth_v:
             v_values += self.v_mean[i][:, None, : self.case.channels]

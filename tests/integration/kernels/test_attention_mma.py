@@ -9,18 +9,12 @@ from __future__ import annotations
 
 import ctypes
 import shutil
-import subprocess
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.integration.kernels.conftest import Compile
 from tests.integration.kernels.operands import Case, Kind, Problem, from16
-
-Instances = Callable[[str, int, int], ctypes.CDLL]
-EMULATOR = Path(__file__).parent / "emulator"
-HEADERS = ("config", "load", "softmax", "output")
 
 pytestmark = [pytest.mark.integration, pytest.mark.skipif(not shutil.which("g++"), reason="needs g++")]
 
@@ -35,38 +29,13 @@ KINDS = {
 }
 
 
-@pytest.fixture(scope="session")
-def compiled(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Instances:
-    """Instances by (kind, head dim, mask), each compiled once."""
-    folder = tmp_path_factory.mktemp("emulated")
-    shutil.copytree(EMULATOR, folder, dirs_exist_ok=True)
-    kernels = root / "kernels"
-    shutil.copy(kernels / "include/sage/params.h", folder / "sage")
-    for name in HEADERS:
-        shutil.copy(kernels / f"include/sage/mma/{name}.cuh", folder / "sage/mma")
-    (folder / "sage2").mkdir()
-    shutil.copy(kernels / "sage2/attention_mma.cu", folder / "sage2")
-    instances: dict[tuple[str, int, int], ctypes.CDLL] = {}
-
-    def get(kind: str, dim: int, mask: int) -> ctypes.CDLL:
-        key = (kind, dim, mask)
-        if key not in instances:
-            library = folder / f"{kind}_{dim}_{mask}.so"
-            defines = [f"-DHEAD_DIM={dim}", f"-DPV={KINDS[kind].macro}", f"-DMASK={mask}"]
-            command = ["g++", "-std=c++17", "-O1", "-w", "-fPIC", "-shared", "-I.", *defines, "-o", str(library)]
-            subprocess.run([*command, "attention_mma.cpp"], cwd=folder, check=True)
-            instances[key] = ctypes.CDLL(str(library))
-            instances[key].run.restype = ctypes.c_longlong
-        return instances[key]
-
-    return get
-
-
-def check(get: Instances, name: str, case: Case) -> None:
+def check(emulated: Compile, name: str, case: Case) -> None:
     problem = Problem(KINDS[name], case)
     params = problem.params()
     blocks = -(-max(case.q) // (4 * problem.warp)) * case.heads[0] * len(case.q)
-    assert get(name, problem.dim, int(bool(case.mask))).run(ctypes.byref(params), blocks) == -1, "a block hangs"
+    macros = {"HEAD_DIM": problem.dim, "PV": problem.kind.macro, "MASK": int(bool(case.mask))}
+    run = emulated("attention_mma.cpp", **macros).run
+    assert run(ctypes.byref(params), blocks) == -1, "a block hangs"
     bf16, expected, lse = problem.kind.bf16, problem.expected, problem.expected_lse
     out = from16(problem.out, bf16=bf16).astype(np.float64)
     assert np.isfinite(out).all()
@@ -90,29 +59,29 @@ def check(get: Instances, name: str, case: Case) -> None:
     ],
     ids=["plain", "causal", "tiny", "negative", "packed"],
 )
-def test_attention(compiled: Instances, name: str, case: Case) -> None:
-    check(compiled, name, case)
+def test_attention(emulated: Compile, name: str, case: Case) -> None:
+    check(emulated, name, case)
 
 
 @pytest.mark.parametrize("name", ["f16", "bf16", "f8"])
 @pytest.mark.parametrize("mask", ["bool", "rows", "float"])
-def test_mask(compiled: Instances, name: str, mask: str) -> None:
-    check(compiled, name, Case(q=(70,), k=(99,), mask=mask, causal=mask == "float"))
+def test_mask(emulated: Compile, name: str, mask: str) -> None:
+    check(emulated, name, Case(q=(70,), k=(99,), mask=mask, causal=mask == "float"))
 
 
 @pytest.mark.parametrize("name", ["f16", "bf16"])
-def test_head_dim_256(compiled: Instances, name: str) -> None:
-    check(compiled, name, Case(q=(67,), k=(70,), channels=200, causal=True))
+def test_head_dim_256(emulated: Compile, name: str) -> None:
+    check(emulated, name, Case(q=(67,), k=(70,), channels=200, causal=True))
 
 
 @pytest.mark.parametrize("smooth_v", [False, True])
 @pytest.mark.parametrize("name", ["f16", "acc16", "flush16"])
 def test_bf16_with_fp16_products(
-    compiled: Instances, name: str, monkeypatch: pytest.MonkeyPatch, *, smooth_v: bool
+    emulated: Compile, name: str, monkeypatch: pytest.MonkeyPatch, *, smooth_v: bool
 ) -> None:
     """bf16 V becomes fp16 in shared memory, unless it comes as fp16 because its mean was taken out."""
     if name == "f16" and not smooth_v:
         pytest.skip("bf16 V is then multiplied as such")
     monkeypatch.setitem(KINDS, name, Kind(KINDS[name].macro, bf16=True, error=6e-3, smooth_v=smooth_v))
-    check(compiled, name, Case(q=(33,), k=(130,), channels=56))
-    check(compiled, name, Case(q=(5, 0, 140, 1), k=(9, 64, 70, 0), heads=(2, 2)))
+    check(emulated, name, Case(q=(33,), k=(130,), channels=56))
+    check(emulated, name, Case(q=(5, 0, 140, 1), k=(9, 64, 70, 0), heads=(2, 2)))

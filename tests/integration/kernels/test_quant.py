@@ -8,25 +8,18 @@ from __future__ import annotations
 import ctypes
 import importlib
 import shutil
-import subprocess
 import sys
 import types
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.integration.kernels.conftest import Compile
 from tests.integration.kernels.operands import TOKENS, Rows, padded
 
 torch = pytest.importorskip("torch", reason="needs PyTorch; a build for CPU will do")
 pytestmark = [pytest.mark.integration, pytest.mark.skipif(not shutil.which("g++"), reason="needs g++")]
-
-Get = Callable[..., ctypes.CDLL]
-EMULATOR = Path(__file__).parent / "emulator"
-SHARED = {"extern __shared__ uint4 scratch[];": "auto* scratch = reinterpret_cast<uint4*>(shared);"}
-SHARED["extern __shared__ uint4 pieces[];"] = "auto* pieces = reinterpret_cast<uint4*>(shared);"
-SHARED["__shared__ "] = "static "
 
 
 class KParams(ctypes.Structure):
@@ -74,45 +67,6 @@ def reference(root: Path) -> Any:
         del sys.modules[name]
     sys.modules.update(before)
     return found
-
-
-@pytest.fixture(scope="session")
-def compiled(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Get:
-    """The kernels for (head dim, bf16, V in one pass), each compiled once."""
-    folder = tmp_path_factory.mktemp("emulated_quant")
-    shutil.copytree(EMULATOR, folder, dirs_exist_ok=True)
-    kernels = root / "kernels"
-    (folder / "sage2").mkdir()
-    for name in (
-        "include/sage/params.h",
-        "include/sage/rows.h",
-        "include/sage/quant_k.cuh",
-        "include/sage/quant_v.cuh",
-    ):
-        text = (kernels / name).read_text()
-        for device, host in SHARED.items():
-            text = text.replace(device, host)
-        (folder / "sage" / Path(name).name).write_text(text)
-    for name in ("quant_kv.cu", "quant_v.cu"):
-        text = (kernels / "sage2" / name).read_text()
-        for device, host in SHARED.items():
-            text = text.replace(device, host)
-        (folder / "sage2" / name).write_text(text)
-    libraries: dict[tuple[int, bool, bool], ctypes.CDLL] = {}
-
-    def get(*key: Any) -> ctypes.CDLL:
-        if key not in libraries:
-            dim, bf16, fused = key
-            library = folder / f"{dim}_{bf16}_{fused}.so"
-            mode = ["-DMODE=0", "-D__CUDA_ARCH__=900"] if fused else ["-DMODE=1", "-D__CUDA_ARCH__=890"]
-            defines = [f"-DHEAD_DIM={dim}", f"-DDTYPE_BF16={int(bf16)}", *mode]
-            command = ["g++", "-std=c++17", "-O1", "-w", "-fPIC", "-shared", "-I.", *defines, "-o", str(library)]
-            subprocess.run([*command, "quant.cpp"], cwd=folder, check=True)
-            libraries[key] = ctypes.CDLL(str(library))
-            libraries[key].run.restype = ctypes.c_longlong
-        return libraries[key]
-
-    return get
 
 
 class Case:
@@ -181,7 +135,7 @@ class Case:
     ids=["64", "128 a warp", "128 plain"],
 )
 def test_k_and_v(
-    compiled: Get,
+    emulated: Compile,
     reference: Any,
     dtype: Any,
     lengths: tuple[int, ...],
@@ -194,7 +148,8 @@ def test_k_and_v(
 ) -> None:
     case = Case(lengths, channels, dtype, block=block, per_warp=per_warp)
     params = case.params(smooth=smooth, vmax=448.0, fused=fused)
-    run = compiled(case.dim, dtype == torch.bfloat16, fused).run
+    mode = {"MODE": 0, "__CUDA_ARCH__": 900} if fused else {"MODE": 1, "__CUDA_ARCH__": 890}
+    run = emulated("quant.cpp", HEAD_DIM=case.dim, DTYPE_BF16=int(dtype == torch.bfloat16), **mode).run
     assert run(ctypes.byref(params)) == -1, "a block hangs"
     assert int(case.counter) == 0
     for i, length in enumerate(lengths):

@@ -69,13 +69,6 @@ SAGE_DEVICE void sm89_16x8x32_f16e4m3e4m3(u32 (&d)[2], const u32 (&a)[4], u32 b0
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-/// 2^x; subnormal results are zero.
-SAGE_DEVICE float exp2_approx(float x) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
-
 /// Two fp16 sums.
 SAGE_DEVICE u32 add_f16x2(u32 a, u32 b) {
   u32 y;

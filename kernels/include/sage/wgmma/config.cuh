@@ -69,20 +69,6 @@ constexpr int kProducerRegisters = 56;
 constexpr int kLaunchRegisters = 65536 / kThreads / 8 * 8 * (kConsumers + 1);
 constexpr int kConsumerRegisters = (kLaunchRegisters - kProducerRegisters) / kConsumers / 8 * 8;
 
-SAGE_DEVICE float load_shared_float(u32 address_smem) {
-  float v;
-  asm volatile("ld.shared.f32 %0, [%1];" : "=f"(v) : "r"(address_smem));
-  return v;
-}
-SAGE_DEVICE float2 load_shared_float2(u32 address_smem) {
-  float2 v;
-  asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(v.x), "=f"(v.y) : "r"(address_smem));
-  return v;
-}
-SAGE_DEVICE void store_shared_float(u32 address_smem, float value) {
-  asm volatile("st.shared.f32 [%0], %1;" ::"r"(address_smem), "f"(value) : "memory");
-}
-
 SAGE_DEVICE float2 unpack_16(u32 pair, bool bf16) { return bf16 ? Bfloat::unpack(pair) : Half::unpack(pair); }
 
 }  // namespace sage

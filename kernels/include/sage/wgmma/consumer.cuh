@@ -97,18 +97,6 @@ struct Consumer : Softmax {
     for (int i = 0; i < kD / 2; i++) o[i] = 0.0f;
   }
 
-  // Keeps what comes after behind the last of the first COUNT exponentials; which others it puts before is the assembler's
-  // choice. It moves a wait above register work it does not order; a store that never happens stops it.
-  template <int COUNT>
-  SAGE_DEVICE void hold() {
-#pragma unroll
-    for (int i = 0; i < COUNT; i++) asm volatile("" : "+r"(s[i]));
-    asm volatile("{ .reg .pred p; setp.gt.f32 p, %0, %1; @p st.volatile.shared.u32 [%2], %3; }" ::"f"(
-                     __uint_as_float(s[COUNT - 1]) + __uint_as_float(s[COUNT - 2]) + __uint_as_float(s[COUNT - 3])),
-                 "f"(1e38f), "r"(smem + kQ), "r"(0)
-                 : "memory");
-  }
-
   // The rest of a step, once S is there: its softmax while PV runs, O += R, and P of the next PV. KEEP: R is added to O
   // only if a maximum had to be raised; else the next step goes on with it. `release`: V was really there.
   template <bool EDGE, bool KEEP>
@@ -116,14 +104,14 @@ struct Consumer : Softmax {
     find_maxima<EDGE>();
     constexpr int kBefore = KEEP || kSplit ? 32 : kN / 2;  // exponentials before the wait for PV
     exponentiate<0, kBefore>();
-    hold<kBefore>();
+    hold_behind<kBefore>(s, smem + kQ);
     wgmma_wait<0>();
     pin_registers(r);
     if constexpr (kSplit) {
       accumulate<0, kHalf>();
       issue_pv<true, kHalf, kRest>();
       exponentiate<kBefore, kN / 2>();
-      hold<kN / 2>();
+      hold_behind<kN / 2>(s, smem + kQ);
       wgmma_wait<0>();
       pin_registers(r);
       if (release) release_v(place);

@@ -8,12 +8,6 @@
 
 namespace sage {
 
-SAGE_DEVICE float exp2_approx(float x) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
-
 constexpr int kHalf = kSplit ? 64 : kVRows;   // rows of V in the first product
 constexpr int kRest = kVRows - kHalf;         // and in the second
 constexpr int kPartialColumns = kSplit ? kRest : kVRows;

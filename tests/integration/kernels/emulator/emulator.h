@@ -1,6 +1,6 @@
 // Runs a block of device code on the CPU: every thread is a fiber, warp and block collectives are rendezvous. A collective
-// that not all lanes reach is reported as a hang. Asynchronous copies land only when their thread waits for them, so that
-// a missing wait shows.
+// that not all lanes reach is reported as a hang. Asynchronous copies land only when their thread waits for them, or when
+// nothing else can go on, so that a missing wait shows.
 #pragma once
 
 #include <ucontext.h>
@@ -9,6 +9,7 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #define __device__
@@ -29,7 +30,7 @@ inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
 inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
 
 alignas(128) unsigned char shared[1 << 18];
-struct Index { unsigned x; } threadIdx, blockIdx, blockDim;
+struct Index { unsigned x; } threadIdx, blockIdx, blockDim, gridDim;
 
 namespace emulator {
 
@@ -51,6 +52,7 @@ ucontext_t scheduler;
 unsigned long progress;
 int threads;
 std::function<void()>* body;
+std::vector<std::function<void()>> later;  // copies under way; one lands when no thread can go on
 
 inline Fiber& self() { return *fibers[threadIdx.x]; }
 inline void yield() {
@@ -86,6 +88,7 @@ inline bool run(int count, unsigned block_index, std::function<void()> work) {
   blockIdx.x = block_index;
   blockDim.x = count;
   std::memset(warps, 0, sizeof warps);
+  later.clear();
   block = {};
   std::memset(shared, 0xAB, sizeof shared);  // what shared memory holds at first is anything
   for (int i = 0; i < count; i++) {
@@ -99,16 +102,30 @@ inline bool run(int count, unsigned block_index, std::function<void()> work) {
     f.context.uc_link = &scheduler;
     makecontext(&f.context, start, 0);
   }
-  for (bool alive = true; alive;) {
+  // Some warps sleep for a while, so that others get as far ahead as the program lets them.
+  bool all = false;
+  for (unsigned round = 0, alive = 1; alive; round++) {
     const unsigned long before = progress;
-    alive = false;
+    alive = 0;
+    bool awake = true;
     for (int i = 0; i < count; i++) {
+      if (i % 32 == 0) awake = all || (round / 64 + 1) * (i / 32 + 1) * 2654435761u >> 30;
       if (fibers[i]->done) continue;
-      alive = true;
+      alive++;
+      if (!awake) continue;
       threadIdx.x = i;
       swapcontext(&scheduler, &fibers[i]->context);
     }
-    if (alive && progress == before) return false;
+    if (!alive || progress != before) {
+      all = false;
+    } else if (!std::exchange(all, true)) {
+      continue;
+    } else if (later.empty()) {
+      return false;
+    } else {
+      later.back()();  // the newest first: copies are not ordered
+      later.pop_back();
+    }
   }
   return true;
 }
@@ -143,4 +160,24 @@ inline bool __any_sync(unsigned, bool x) {
   bool any = false;
   for (int i = 0; i < 32; i++) any |= all[i][0] != 0;
   return any;
+}
+template <class T> T __reduce_max_sync(unsigned, T x) {
+  unsigned word;
+  std::memcpy(&word, &x, 4);
+  auto all = emulator::exchange(&word, 1);
+  for (int i = 0; i < 32; i++) {
+    T other;
+    std::memcpy(&other, &all[i][0], 4);
+    if (other > x) x = other;
+  }
+  return x;
+}
+inline unsigned __vmaxu2(unsigned a, unsigned b) {
+  const unsigned low = (a & 0xffff) > (b & 0xffff) ? a & 0xffff : b & 0xffff;
+  return (a >> 16 > b >> 16 ? a >> 16 : b >> 16) << 16 | low;
+}
+inline int atomicAdd(int* at, int x) {
+  const int before = *at;
+  *at += x;
+  return before;
 }

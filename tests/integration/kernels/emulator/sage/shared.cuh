@@ -34,4 +34,12 @@ inline uint4 load_shared_16(u32 address) { return load_shared<uint4>(address); }
 inline u32 load_shared_4(u32 address) { return load_shared<u32>(address); }
 inline void store_shared_16(u32 address, uint4 x) { std::memcpy(shared + address, &x, 16); }
 inline void store_shared_4(u32 address, u32 x) { std::memcpy(shared + address, &x, 4); }
+inline float load_shared_float(u32 address) { return load_shared<float>(address); }
+inline float2 load_shared_float2(u32 address) { return load_shared<float2>(address); }
+inline void store_shared_float(u32 address, float x) { std::memcpy(shared + address, &x, 4); }
+inline void stmatrix_x4(u32 address, const u32 (&d)[4]) {
+  auto lanes = emulator::exchange(&address, 1);
+  const int lane = threadIdx.x % 32;
+  for (int i = 0; i < 4; i++) store_shared_4(lanes[8 * i + lane / 4][0] + lane % 4 * 4, d[i]);
+}
 }  // namespace sage

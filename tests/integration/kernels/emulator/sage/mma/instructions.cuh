@@ -53,7 +53,6 @@ inline void sm80_16x8x16_f16f16f16(u32 (&d)[2], const u32 (&a)[4], u32 b0, u32 b
 inline void sm89_16x8x32_f16e4m3e4m3(u32 (&d)[2], const u32 (&a)[4], u32 b0, u32 b1) {
   product_f16<1>(d, a, b0, b1, [](u32 x) { return e4m3_value(x & 255); });
 }
-inline float exp2_approx(float x) { return std::exp2(x); }
 inline u32 add_f16x2(u32 a, u32 b) {
   const float2 x = Half::unpack(a), y = Half::unpack(b);
   return Half::pack(x.x + y.x, x.y + y.y);

@@ -1,0 +1,77 @@
+"""The wgmma attention kernel itself, run on the CPU: TMA, barriers, both roles, fragments, masks, and every work tile.
+
+As with the mma.sync kernel (test_attention_mma.py), the program is checked and not what an assembler makes of it.
+Copies land and products are computed as late as the program allows, and warps sleep now and then, so that a missing
+wait, or a buffer that is given back too early, shows as wrong numbers; a barrier that never completes is a hang.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+
+import numpy as np
+import pytest
+
+from tests.integration.kernels.conftest import Compile
+from tests.integration.kernels.operands import Case, Kind, Problem, from16
+
+PLAIN, LSE, MASK = range(3)
+
+pytestmark = [pytest.mark.integration, pytest.mark.skipif(not shutil.which("g++"), reason="needs g++")]
+
+
+def check(emulated: Compile, f16: int, variant: int, case: Case, *, bf16: bool = False, blocks: int = 2) -> None:
+    kind = Kind("", bf16=bf16, vmax=1.125 if f16 else 448.0, error=3e-2, key_block=128, warp=16)
+    problem = Problem(kind, case)
+    params = problem.params()
+    if variant == PLAIN:
+        params.lse = None
+    heads = case.heads[0]
+    tokens, group = ctypes.c_longlong(sum(case.q)), 1 if not case.causal else heads
+    run = emulated("attention_wgmma.cpp", HEAD_DIM=problem.dim, PV_F16=f16, VARIANT=variant).run
+    found = run(ctypes.byref(params), tokens, group, blocks)
+    assert found == -1, f"block {found} hangs"
+    out = from16(problem.out, bf16=bf16).astype(np.float64)
+    assert np.isfinite(out).all()
+    lse = problem.expected_lse
+    dead = np.isneginf(lse)
+    assert not out[dead].any()
+    if variant != PLAIN:
+        assert np.isneginf(problem.lse[dead]).all()
+        assert np.abs(problem.lse[~dead] - lse[~dead]).max(initial=0) < 1e-3
+    error = float(np.abs(out - problem.expected).sum()) / max(float(np.abs(problem.expected).sum()), 1e-9)
+    assert error < kind.error
+
+
+CASES = {
+    "plain": Case(),
+    "tiny": Case(q=(3,), k=(1,), per_warp=True),
+    "long": Case(q=(200,), k=(1400,), heads=(2, 2)),
+    "causal": Case(q=(300,), k=(300,), causal=True, per_warp=True),
+    "causal, few keys": Case(q=(260,), k=(65,), causal=True),
+    "negative": Case(q=(130,), k=(70,), causal=True, scale=-0.2, offset=10.0),
+    "packed": Case(q=(5, 0, 140, 1), k=(9, 64, 300, 0), heads=(2, 2)),
+    "packed, causal": Case(q=(65, 200), k=(65, 200), heads=(4, 2), causal=True),
+}
+
+
+@pytest.mark.parametrize("channels", [64, 128])
+@pytest.mark.parametrize("f16", [1, 0], ids=["f16", "f32"])
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_attention(emulated: Compile, case: Case, f16: int, channels: int) -> None:
+    check(emulated, f16, PLAIN, Case(**{**vars(case), "channels": channels}))
+
+
+@pytest.mark.parametrize("channels", [40, 72])
+@pytest.mark.parametrize("f16", [1, 0], ids=["f16", "f32"])
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_lse(emulated: Compile, case: Case, f16: int, channels: int) -> None:
+    check(emulated, f16, LSE, Case(**{**vars(case), "channels": channels}), bf16=True, blocks=1)
+
+
+@pytest.mark.parametrize("channels", [64, 128])
+@pytest.mark.parametrize("mask", ["bool", "rows", "float"])
+def test_mask(emulated: Compile, mask: str, channels: int) -> None:
+    case = Case(q=(170,), k=(199,), mask=mask, causal=mask == "float", channels=channels)
+    check(emulated, 0, MASK, case, blocks=3)
