@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import shutil
 import subprocess
+import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +31,8 @@ def emulated(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Compile:
     shutil.copytree(root / "kernels/include", folder, dirs_exist_ok=True)
     shutil.copytree(root / "kernels/sage2", folder / "sage2")
     shutil.copytree(EMULATOR, folder, dirs_exist_ok=True)
-    for path in (*folder.glob("sage/quant_*.cuh"), *folder.glob("sage2/quant_*.cu")):
+    quantizers = (folder / "sage2" / f"{name}.cu" for name in ("quant_k", "quant_kv", "quant_v", "quant_int8", "pack"))
+    for path in (*folder.glob("sage/quant_*.cuh"), *quantizers):
         text = path.read_text("utf-8")
         for there, here in SHARED.items():
             text = text.replace(there, here)
@@ -46,3 +51,19 @@ def emulated(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Compile:
         return libraries[key]
 
     return compile_once
+
+
+@pytest.fixture(scope="session")
+def reference(root: Path) -> Any:
+    """``sageattention.reference`` without the package's library."""
+    before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "sageattention"}
+    for name in before:
+        del sys.modules[name]
+    package = types.ModuleType("sageattention")
+    package.__path__ = [str(root / "sageattention")]
+    sys.modules["sageattention"] = package
+    found = importlib.import_module("sageattention.reference")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "sageattention"]:
+        del sys.modules[name]
+    sys.modules.update(before)
+    return found

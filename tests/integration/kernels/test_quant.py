@@ -6,11 +6,7 @@ Where V takes one pass, a cluster of one block is run: more blocks than one do n
 from __future__ import annotations
 
 import ctypes
-import importlib
 import shutil
-import sys
-import types
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,29 +49,13 @@ class Params(ctypes.Structure):
     _fields_ = [("k", KParams), ("v", VParams), ("k_blocks", ctypes.c_int), ("v_blocks", ctypes.c_int)]
 
 
-@pytest.fixture(scope="session")
-def reference(root: Path) -> Any:
-    """``sageattention.reference`` without the package's library."""
-    before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "sageattention"}
-    for name in before:
-        del sys.modules[name]
-    package = types.ModuleType("sageattention")
-    package.__path__ = [str(root / "sageattention")]
-    sys.modules["sageattention"] = package
-    found = importlib.import_module("sageattention.reference")
-    for name in [name for name in sys.modules if name.partition(".")[0] == "sageattention"]:
-        del sys.modules[name]
-    sys.modules.update(before)
-    return found
-
-
 class Case:
     """K and V of some sequences, their operands as the launcher would lay them out, and the arguments."""
 
     def __init__(self, lengths: tuple[int, ...], channels: int, dtype: Any, *, block: int, per_warp: bool) -> None:
         generator = torch.Generator().manual_seed(sum(lengths) + channels)
         self.heads, self.lengths, self.channels = 2, lengths, channels
-        self.dim = 64 if channels <= 64 else 128
+        self.dim = 64 if channels <= 64 else 128 if channels <= 128 else 256
         tokens = sum(lengths)
         shape = (self.heads, tokens, channels)
         self.k, self.v = ((torch.randn(shape, generator=generator) + 3).to(dtype) for _ in range(2))
@@ -121,6 +101,23 @@ class Case:
         p.v_blocks = sequences * self.heads * (self.dim // 32) * v.chunks
         return p
 
+    def check_k(self, i: int, reference: Any, mean: Any) -> None:
+        """K of sequence i is, bit for bit, what the reference makes of it with that mean (or none)."""
+        length, channels = self.lengths[i], self.channels
+        row, end = self.first_rows[i], self.first_rows[i] + padded(length)
+        kept = self.k_mean[i, :, :channels]
+        assert torch.equal(kept, torch.zeros_like(kept) if mean is None else mean[0])
+        k = self.k[None, :, self.starts[i] : self.starts[i] + length]
+        wanted = reference.quantize_k(k, self.block, "per_warp" if self.per_warp else "per_thread", mean)
+        assert torch.equal(self.k8[:, row : row + length, :channels], wanted.values[0])
+        assert not self.k8[:, row + length : end].any()
+        assert not self.k8[:, row:end, channels:].any()
+        scales = self.k_scale[:, row // self.block : end // self.block]
+        if self.per_warp:
+            assert torch.equal(scales[..., 0], scales[..., 3])
+        given = (scales[..., 0] if self.per_warp else scales.flatten(1))[:, : wanted.scale.shape[2]]
+        assert torch.equal(given, wanted.scale[0])
+
 
 @pytest.mark.parametrize("fused", [False, True], ids=["two passes", "one pass"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["f16", "bf16"])
@@ -159,17 +156,8 @@ def test_k_and_v(
         row, end = case.first_rows[i], case.first_rows[i] + padded(length)
         k, v = case.k[None, :, tokens], case.v[None, :, tokens]
         means = [reference.sampled_mean(x) if smooth else None for x in (k, v)]
-        for kept, mean in ((case.k_mean[i], means[0]), (case.v_mean[i], means[1])):
-            assert torch.equal(kept[:, :channels], torch.zeros_like(kept[:, :channels]) if mean is None else mean[0])
-        wanted = reference.quantize_k(k, block, "per_warp" if per_warp else "per_thread", means[0])
-        assert torch.equal(case.k8[:, row : row + length, :channels], wanted.values[0])
-        assert not case.k8[:, row + length : end].any()
-        assert not case.k8[:, row:end, channels:].any()
-        scales = case.k_scale[:, row // block : end // block]
-        if per_warp:
-            assert torch.equal(scales[..., 0], scales[..., 3])
-        given = (scales[..., 0] if per_warp else scales.flatten(1))[:, : wanted.scale.shape[2]]
-        assert torch.equal(given, wanted.scale[0])
+        assert torch.equal(case.v_mean[i, :, :channels], torch.zeros(2, channels) if means[1] is None else means[1][0])
+        case.check_k(i, reference, means[0])
         made = reference.quantize_v(v, 448.0, means[1])
         v8 = case.v8[:, :, row:end].view(case.heads, case.dim, -1, 16)
         natural = torch.empty_like(v8)
@@ -179,3 +167,21 @@ def test_k_and_v(
         assert torch.equal(natural[:, :channels, :length], wanted_v)
         assert not natural[:, :, length:].any()
         assert torch.equal(case.v_scale[i, :, :channels], made.scale[0, :, 0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["f16", "bf16"])
+@pytest.mark.parametrize("lengths", [(1,), (517,), (5, 0, 300, 129)], ids=["one token", "plain", "packed"])
+@pytest.mark.parametrize(("channels", "block"), [(64, 64), (72, 128), (200, 64), (131, 64)])
+def test_k_alone(
+    emulated: Compile, reference: Any, dtype: Any, lengths: tuple[int, ...], channels: int, block: int
+) -> None:
+    case = Case(lengths, channels, dtype, block=block, per_warp=False)
+    params = case.params(smooth=True, vmax=448.0, fused=False)
+    macros = {"HEAD_DIM": case.dim, "DTYPE_BF16": int(dtype == torch.bfloat16), "__CUDA_ARCH__": 900}
+    run = emulated("quant_k.cpp", **macros).run
+    assert run(ctypes.byref(params.k), params.k_blocks) == -1, "a block hangs"
+    for i, length in enumerate(lengths):
+        if length:
+            case.check_k(
+                i, reference, reference.sampled_mean(case.k[None, :, case.starts[i] : case.starts[i] + length])
+            )

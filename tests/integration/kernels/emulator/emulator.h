@@ -134,6 +134,7 @@ inline bool run(int count, unsigned block_index, std::function<void()> work) {
 
 inline unsigned __float_as_uint(float x) { unsigned y; std::memcpy(&y, &x, 4); return y; }
 inline float __uint_as_float(unsigned x) { float y; std::memcpy(&y, &x, 4); return y; }
+inline int __float_as_int(float x) { return static_cast<int>(__float_as_uint(x)); }
 inline float __int_as_float(int x) { return __uint_as_float(static_cast<unsigned>(x)); }
 inline float __fmaf_rn(float a, float b, float c) { return std::fma(a, b, c); }
 inline float __fdiv_rn(float a, float b) { return a / b; }
@@ -179,5 +180,10 @@ inline unsigned __vmaxu2(unsigned a, unsigned b) {
 inline int atomicAdd(int* at, int x) {
   const int before = *at;
   *at += x;
+  return before;
+}
+inline int atomicMax(int* at, int x) {
+  const int before = *at;
+  if (x > before) *at = x;
   return before;
 }
