@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import re
 import shutil
 import subprocess
 import sys
@@ -16,11 +17,15 @@ import pytest
 
 Compile = Callable[..., ctypes.CDLL]
 EMULATOR = Path(__file__).parent / "emulator"
-# Static shared memory is a static variable: one block runs at a time.
+# Shared memory lies in the block's part of the emulator's array.
+PLACED = r"""
+using \2_type = \1\3;
+static const unsigned \2_place = emulator::reserve(sizeof(\2_type));
+auto& \2 = *reinterpret_cast<\2_type*>(shared + emulator::base() + \2_place);
+"""
 SHARED = {
-    "extern __shared__ uint4 scratch[];": "auto* scratch = reinterpret_cast<uint4*>(shared);",
-    "extern __shared__ uint4 pieces[];": "auto* pieces = reinterpret_cast<uint4*>(shared);",
-    "__shared__ ": "static ",
+    r"extern __shared__ uint4 (\w+)\[\];": r"auto* \1 = reinterpret_cast<uint4*>(shared + emulator::base());",
+    r"__shared__ ([\w:]+) (\w+)((?:\[[^\]]*\])*);": PLACED,
 }
 
 
@@ -35,7 +40,7 @@ def emulated(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Compile:
     for path in (*folder.glob("sage/quant_*.cuh"), *quantizers):
         text = path.read_text("utf-8")
         for there, here in SHARED.items():
-            text = text.replace(there, here)
+            text = re.sub(there, here, text)
         path.write_text(text, "utf-8")
     libraries: dict[tuple[object, ...], ctypes.CDLL] = {}
 

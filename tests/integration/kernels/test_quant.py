@@ -1,7 +1,4 @@
-"""The kernels that prepare K and V, run on the CPU: bit for bit what the reference makes, of one sequence or a pack.
-
-Where V takes one pass, a cluster of one block is run: more blocks than one do not run at once here.
-"""
+"""The kernels that prepare K and V, run on the CPU: bit for bit what the reference makes, of one sequence or a pack."""
 
 from __future__ import annotations
 
@@ -94,8 +91,10 @@ class Case:
             x.cu = self.cu.data_ptr() if self.packed else None
         k.block, k.per_warp, k.tiles, k.tiles_per_cta = self.block, self.per_warp, -(-longest // 128), 2
         p.k_blocks = sequences * self.heads * -(-k.tiles // 2)
-        v.D, v.vmax, v.chunk = self.dim, vmax, padded(longest) if fused else 256
-        v.chunks = -(-longest // v.chunk)
+        # As plan_quant_v in kernels/launch/quant.h, but for smaller chunks where V takes two passes.
+        clusters = 1 << (-(-longest // 1024) - 1).bit_length()
+        v.D, v.vmax, v.chunk = self.dim, vmax, padded(-(-longest // clusters)) if fused else 256
+        v.chunks = clusters if fused else -(-longest // v.chunk)
         self.partial = torch.full((sequences * self.heads * v.chunks * self.dim,), float("nan"))
         v.partial = self.partial.data_ptr()
         p.v_blocks = sequences * self.heads * (self.dim // 32) * v.chunks
@@ -123,8 +122,8 @@ class Case:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["f16", "bf16"])
 @pytest.mark.parametrize(
     ("lengths", "channels"),
-    [((1,), 64), ((200,), 128), ((517,), 64), ((300,), 72), ((130,), 13), ((5, 0, 300, 129), 64)],
-    ids=["one token", "plain", "chunks", "padded", "unaligned", "packed"],
+    [((1,), 64), ((200,), 128), ((517,), 64), ((300,), 72), ((130,), 13), ((5, 0, 300, 129), 64), ((9, 2500), 72)],
+    ids=["one token", "plain", "chunks", "padded", "unaligned", "packed", "clusters"],
 )
 @pytest.mark.parametrize(
     ("block", "per_warp", "smooth"),

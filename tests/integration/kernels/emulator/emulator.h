@@ -1,5 +1,5 @@
-// Runs a block of device code on the CPU: every thread is a fiber, warp and block collectives are rendezvous. A collective
-// that not all lanes reach is reported as a hang. Asynchronous copies land only when their thread waits for them, or when
+// Runs a block of device code on the CPU, or a cluster of blocks: every thread is a fiber, collectives of warps, blocks and
+// clusters are rendezvous. A collective that not all lanes reach is reported as a hang. Asynchronous copies land only when their thread waits for them, or when
 // nothing else can go on, so that a missing wait shows.
 #pragma once
 
@@ -29,37 +29,44 @@ inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z,
 inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
 inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
 
-alignas(128) unsigned char shared[1 << 18];
+constexpr unsigned kBlockMemory = 1 << 18, kMostBlocks = 8;  // shared memory of a block; blocks of a cluster
+alignas(1024) unsigned char shared[kBlockMemory * kMostBlocks];
 struct Index { unsigned x; } threadIdx, blockIdx, blockDim, gridDim;
 
 namespace emulator {
 
 struct Copy { unsigned to; const void* from; bool valid; };
+constexpr int kStack = 1 << 18;
 struct Fiber {
   ucontext_t context;
-  std::vector<char> stack = std::vector<char>(1 << 18);
+  std::unique_ptr<char[]> stack{new char[kStack]};  // of which only what is used is there
   std::vector<Copy> copies;
   bool done;
-  int parity;
+  int parity, cluster_generation;
 };
 struct Rendezvous { int arrived, generation; };
 
-constexpr int kMost = 1024;
+constexpr int kMost = 256 * kMostBlocks;
 std::unique_ptr<Fiber> fibers[kMost];
-Rendezvous warps[kMost / 32], block;
+Rendezvous warps[kMost / 32], blocks[kMostBlocks], cluster;
 unsigned slots[2][kMost][16];
 ucontext_t scheduler;
 unsigned long progress;
-int threads;
+int threads, blocks_of_cluster;  // of a block; and how many run together
+unsigned thread;                 // the fiber that runs: block rank * threads + threadIdx.x
 std::function<void()>* body;
 std::vector<std::function<void()>> later;  // copies under way; one lands when no thread can go on
 
-inline Fiber& self() { return *fibers[threadIdx.x]; }
-inline void yield() {
-  const unsigned thread = threadIdx.x;
-  swapcontext(&fibers[thread]->context, &scheduler);
-  threadIdx.x = thread;
+inline Fiber& self() { return *fibers[thread]; }
+inline unsigned rank() { return thread / threads; }
+/// Where this block's shared memory begins in `shared`.
+inline unsigned base() { return rank() * kBlockMemory; }
+/// A place at the end of every block's shared memory for a variable in it.
+inline unsigned reserve(unsigned bytes) {
+  static unsigned end = kBlockMemory;
+  return end = (end - bytes) & ~15u;
 }
+inline void yield() { swapcontext(&self().context, &scheduler); }
 inline void meet(Rendezvous& at, int parties) {
   progress++;
   if (++at.arrived == parties) {
@@ -72,25 +79,26 @@ inline void meet(Rendezvous& at, int parties) {
 /// Every lane shows its words; returns the warp's, [lane][word].
 inline unsigned (*exchange(const unsigned* words, int count))[16] {
   const int parity = self().parity ^= 1;
-  std::memcpy(slots[parity][threadIdx.x], words, count * 4);
-  meet(warps[threadIdx.x / 32], 32);
-  return &slots[parity][threadIdx.x / 32 * 32];
+  std::memcpy(slots[parity][thread], words, count * 4);
+  meet(warps[thread / 32], 32);
+  return &slots[parity][thread / 32 * 32];
 }
 inline void start() {
   (*body)();
   self().done = true;
   progress++;
 }
-/// Returns false if the block hangs.
-inline bool run(int count, unsigned block_index, std::function<void()> work) {
-  threads = count;
+/// Runs `size` blocks of `block_threads` threads, from block `first` on. Returns false if they hang.
+inline bool run(int block_threads, unsigned first, std::function<void()> work, int size = 1) {
+  threads = block_threads, blocks_of_cluster = size;
+  const int count = block_threads * size;
   body = &work;
-  blockIdx.x = block_index;
-  blockDim.x = count;
+  blockDim.x = block_threads;
   std::memset(warps, 0, sizeof warps);
   later.clear();
-  block = {};
-  std::memset(shared, 0xAB, sizeof shared);  // what shared memory holds at first is anything
+  std::memset(blocks, 0, sizeof blocks);
+  cluster = {};
+  std::memset(shared, 0xAB, size * kBlockMemory);  // what shared memory holds at first is anything
   for (int i = 0; i < count; i++) {
     if (!fibers[i]) fibers[i] = std::make_unique<Fiber>();
     Fiber& f = *fibers[i];
@@ -98,7 +106,7 @@ inline bool run(int count, unsigned block_index, std::function<void()> work) {
     f.parity = 0;
     f.copies.clear();
     getcontext(&f.context);
-    f.context.uc_stack = {f.stack.data(), 0, f.stack.size()};
+    f.context.uc_stack = {f.stack.get(), 0, kStack};
     f.context.uc_link = &scheduler;
     makecontext(&f.context, start, 0);
   }
@@ -113,7 +121,7 @@ inline bool run(int count, unsigned block_index, std::function<void()> work) {
       if (fibers[i]->done) continue;
       alive++;
       if (!awake) continue;
-      threadIdx.x = i;
+      thread = i, threadIdx.x = i % threads, blockIdx.x = first + i / threads;
       swapcontext(&scheduler, &fibers[i]->context);
     }
     if (!alive || progress != before) {
@@ -143,8 +151,8 @@ inline float __log2f(float a) { return std::log2(a); }
 inline int max(int a, int b) { return a > b ? a : b; }
 inline int min(int a, int b) { return a < b ? a : b; }
 template <class T> T __ldg(const T* x) { return *x; }
-inline void __syncthreads() { emulator::meet(emulator::block, emulator::threads); }
-inline void __syncwarp() { emulator::meet(emulator::warps[threadIdx.x / 32], 32); }
+inline void __syncthreads() { emulator::meet(emulator::blocks[emulator::rank()], emulator::threads); }
+inline void __syncwarp() { emulator::meet(emulator::warps[emulator::thread / 32], 32); }
 template <class T> T __shfl_sync(unsigned, T x, int lane) {
   unsigned word;
   std::memcpy(&word, &x, 4);

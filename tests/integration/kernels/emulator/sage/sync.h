@@ -20,13 +20,23 @@ inline uint4 load_global_once_16(const void* from) {
 }
 inline void wait_for_producers() {}
 inline void allow_dependents() {}
-// Clusters of one block.
-inline void cluster_sync() { __syncthreads(); }
-inline void cluster_arrive() {}
-inline void cluster_wait() {}
-inline float cluster_load(u32 address, u32) {
+inline void cluster_arrive() {
+  emulator::self().cluster_generation = emulator::cluster.generation;
+  emulator::progress++;
+  if (++emulator::cluster.arrived < emulator::threads * emulator::blocks_of_cluster) return;
+  emulator::cluster.arrived = 0;
+  emulator::cluster.generation++;
+}
+inline void cluster_wait() {
+  while (emulator::cluster.generation == emulator::self().cluster_generation) emulator::yield();
+}
+inline void cluster_sync() {
+  cluster_arrive();
+  cluster_wait();
+}
+inline float cluster_load(u32 address, u32 rank) {
   float x;
-  std::memcpy(&x, shared + static_cast<int>(address), 4);
+  std::memcpy(&x, shared + address % kBlockMemory + rank * kBlockMemory, 4);
   return x;
 }
 template <int LANES, int FIRST = 1>
