@@ -6,12 +6,8 @@ launch. The archives have the names of a real wheel, so a kernel that is asked f
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,90 +15,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from buildtool.plan.instances import for_arch, parse_instances
+from tests.integration.launch.operators import Outcome, Probe, compile_program, make_archives
 
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(shutil.which("g++") is None or shutil.which("ar") is None, reason="needs g++ and ar"),
 ]
-STAND_INS = Path(__file__).with_name("stand_ins")
-
-
-@dataclass
-class Outcome:
-    """What one call of an operator did."""
-
-    launches: list[dict[str, Any]] = field(default_factory=list)
-    maps: list[dict[str, Any]] = field(default_factory=list)
-    error: str = ""
-    allocated: dict[int, int] = field(default_factory=dict)
-    actions: list[dict[str, int]] = field(default_factory=list)
-
-    @property
-    def kernels(self) -> list[str]:
-        return [launch["kernel"] for launch in self.launches]
-
-
-class Probe:
-    """The compiled binding on a GPU of one compute capability."""
-
-    def __init__(self, program: Path, cubins: Path, capability: str) -> None:
-        environment = {**os.environ, "CAPABILITY": capability, "LD_LIBRARY_PATH": str(program.parent)}
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen([program, cubins], stdin=pipe, stdout=pipe, env=environment, text=True)
-
-    def __call__(self, operator: str, **words: str | float) -> Outcome:
-        assert self.process.stdin
-        assert self.process.stdout
-        named = (f"{key.replace('__', '.')}={value}" for key, value in words.items())
-        self.process.stdin.write(" ".join([operator, *named]) + "\n")
-        self.process.stdin.flush()
-        outcome = Outcome()
-        for line in self.process.stdout:
-            said = json.loads(line)
-            if "kernel" in said:
-                outcome.launches.append(said)
-            elif "map" in said:
-                outcome.maps.append(said)
-            else:
-                outcome.error, outcome.actions = said["error"], said["actions"]
-                outcome.allocated = {int(address): size for address, size in said["allocated"].items()}
-                return outcome
-        raise AssertionError(f"the probe ended at: {operator} {words}")
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
-    folder = tmp_path_factory.mktemp("binding")
-    options = ["-std=c++17", "-Wall", "-Wextra", "-Werror", f"-I{STAND_INS}"]
-    driver = ["-shared", "-fPIC", str(STAND_INS / "driver.cpp"), "-o", str(folder / "libcuda.so.1")]
-    kernels = [f"-I{root / 'kernels'}", f"-I{root / 'kernels/include'}"]
-    calls = [*kernels, str(STAND_INS / "calls.cpp"), "-o", str(folder / "calls"), "-ldl"]
-    for command in (driver, calls):
-        subprocess.run(["g++", *options, *command], check=True)
-    return folder / "calls"
-
-
-@pytest.fixture(scope="module")
-def cubins(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
-    """Archives with the kernels of a wheel for CUDA 13.0, all empty."""
-    folder = tmp_path_factory.mktemp("cubins")
-    instances = parse_instances((root / "kernels" / "instances.toml").read_text("utf-8"))
-    for arch in ("sm_80", "sm_90a"):
-        names = [f"{i.name}.cubin" for i in for_arch(instances, "sageattention", arch, "13.0")]
-        for name in names:
-            (folder / name).write_bytes(b"")
-        subprocess.run(["ar", "rcD", f"{arch}.ar", *names], cwd=folder, check=True)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def probes(program: Path, cubins: Path) -> Iterator[dict[str, Probe]]:
+def probes(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Probe]]:
     """By compute capability: an A100 and an H200."""
-    made = {capability: Probe(program, cubins, capability) for capability in ("8.0", "9.0")}
-    yield made
-    for probe in made.values():
-        probe.process.communicate(timeout=60)
+    program, cubins = compile_program(root, tmp_path_factory.mktemp("program")), tmp_path_factory.mktemp("cubins")
+    make_archives(root, cubins)
+    with Probe(program, cubins, "8.0") as a100, Probe(program, cubins, "9.0") as h200:
+        yield {"8.0": a100, "9.0": h200}
 
 
 @pytest.fixture(scope="module")

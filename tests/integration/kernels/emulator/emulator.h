@@ -55,6 +55,7 @@ unsigned long progress;
 int threads, blocks_of_cluster;  // of a block; and how many run together
 unsigned thread;                 // the fiber that runs: block rank * threads + threadIdx.x
 std::function<void()>* body;
+std::vector<void (*)()> at_start;          // what a run begins with
 std::vector<std::function<void()>> later;  // copies under way; one lands when no thread can go on
 
 inline Fiber& self() { return *fibers[thread]; }
@@ -96,6 +97,7 @@ inline bool run(int block_threads, unsigned first, std::function<void()> work, i
   blockDim.x = block_threads;
   std::memset(warps, 0, sizeof warps);
   later.clear();
+  for (const auto& prepare : at_start) prepare();
   std::memset(blocks, 0, sizeof blocks);
   cluster = {};
   std::memset(shared, 0xAB, size * kBlockMemory);  // what shared memory holds at first is anything

@@ -1,8 +1,11 @@
 // Calls the operators of kernels/binding/sageattention.cpp with tensors that have no memory, one for each line of standard
 // input: "attention B=2 D=64 …", every word optional. After what the driver prints comes a line of JSON with the tensors'
-// addresses, what torch allocated and did by itself, and the error.
+// addresses, what torch allocated and did by itself, and the error. With memory, the words q, k, v, mask.file, cu_q.file and
+// cu_k.file name files of a tensor's bytes, and out and lse.file those to write the results to.
 #include <cstdio>
+#include <fstream>
 #include <iostream>
+#include <iterator>
 #include <map>
 #include <sstream>
 #include <string>
@@ -25,6 +28,22 @@ at::ScalarType dtype(const std::string& name) {
 
 c10::Device place(const std::string& name) { return {name == "cpu" ? "cpu" : "cuda", name == "other" ? 1 : 0}; }
 
+/// The address of a file's bytes, or the one given if no file is named.
+int64_t contents(const Words& words, const std::string& name, int64_t otherwise) {
+  if (!words.count(name)) return otherwise;
+  std::ifstream file(words.at(name), std::ios::binary);
+  const std::string bytes((std::istreambuf_iterator<char>(file)), {});
+  void* memory = std::aligned_alloc(512, (bytes.size() / 512 + 1) * 512);
+  std::memcpy(memory, bytes.data(), bytes.size());
+  return reinterpret_cast<int64_t>(memory);
+}
+
+void write(const Words& words, const std::string& name, const Tensor& tensor) {
+  if (words.count(name))
+    std::ofstream(words.at(name), std::ios::binary)
+        .write(tensor.const_data_ptr<char>(), tensor.numel() * c10::element_size(tensor.scalar_type()));
+}
+
 /// [B, H, S, D], or [B, S, H, D] for layout 1, or [S, H, D] for layout 2; `name` prefixes the words meant for it alone.
 Tensor rows(const Words& words, const std::string& name, int64_t heads, int64_t tokens, int64_t address) {
   const int64_t layout = words.number("layout", 0), B = words.number((name + ".B").c_str(), words.number("B", 1));
@@ -33,7 +52,7 @@ Tensor rows(const Words& words, const std::string& name, int64_t heads, int64_t 
   const bool expanded = words.number((name + ".expanded").c_str(), 0);
   const at::ScalarType type = dtype(words.text((name + ".dtype").c_str(), words.text("dtype", "f16").c_str()));
   const c10::Device device = place(words.text((name + ".device").c_str(), "cuda"));
-  address += words.number((name + ".offset").c_str(), 0);
+  address = contents(words, name, address) + words.number((name + ".offset").c_str(), 0);
   const int64_t token = expanded ? 0 : 1;
   if (layout == 2) return Tensor({tokens, heads, D}, {token * heads * row, row, 1}, type, device, address);
   if (layout == 1)
@@ -64,13 +83,16 @@ void call(const std::string& what, const Words& words) {
   const double scale = std::stod(words.text("scale", "0.125"));
   const int64_t block = words.number("block", 128);
   if (what == "attention") {
-    attention(q, k, v, mask(words, 0x40000000), layout, causal, scale, path, gran, accum, smooth_k, smooth_v, lse);
+    const std::optional<Tensor> masked = mask(words, contents(words, "mask.file", 0x40000000));
+    const auto made = attention(q, k, v, masked, layout, causal, scale, path, gran, accum, smooth_k, smooth_v, lse);
+    write(words, "out", std::get<0>(made)), write(words, "lse.file", std::get<1>(made));
   } else if (what == "attention_varlen") {
     const int64_t count = words.number("sequences", 3) + 1;
-    const Tensor cu_q({count}, {1}, dtype(words.text("cu", "i32")), place("cuda"), 0x50000000);
-    const Tensor cu_k({words.number("cu_k", count)}, {1}, at::kInt, place("cuda"), 0x60000000);
-    attention_varlen(q, k, v, cu_q, cu_k, words.number("max_q", Sq), words.number("max_k", Sk), causal, scale, path, gran,
-                     accum, smooth_k, lse);
+    const Tensor cu_q({count}, {1}, dtype(words.text("cu", "i32")), place("cuda"), contents(words, "cu_q.file", 0x50000000));
+    const Tensor cu_k({words.number("cu_k", count)}, {1}, at::kInt, place("cuda"), contents(words, "cu_k.file", 0x60000000));
+    const auto made = attention_varlen(q, k, v, cu_q, cu_k, words.number("max_q", Sq), words.number("max_k", Sk), causal,
+                                       scale, path, gran, accum, smooth_k, lse);
+    write(words, "out", std::get<0>(made)), write(words, "lse.file", std::get<1>(made));
   } else if (what == "quantize_k") {
     quantize_k(k, layout, block, gran, smooth_k);
   } else if (what == "quantize_v") {

@@ -6,7 +6,7 @@
 
 extern "C" {
 
-typedef enum { CUDA_SUCCESS = 0, CUDA_ERROR_NOT_FOUND = 500 } CUresult;
+typedef enum { CUDA_SUCCESS = 0, CUDA_ERROR_NOT_FOUND = 500, CUDA_ERROR_LAUNCH_TIMEOUT = 702 } CUresult;
 typedef int CUdevice;
 typedef uint64_t cuuint64_t;
 typedef uint32_t cuuint32_t;

@@ -1,5 +1,8 @@
 // A libcuda.so.1 with one GPU, of compute capability $CAPABILITY ("9.0"), that prints what it is told to launch: a line of
-// JSON for each launch, with the fields of its first parameter.
+// JSON for each launch, with the fields of its first parameter. With $KERNELS it also launches, what the library of the
+// kernel's name in that folder is for.
+#include <dlfcn.h>
+
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -9,6 +12,7 @@
 #include <cuda.h>
 
 #include "../../../../kernels/include/sage/params.h"
+#include "../../kernels/emulator/tensor_map.h"
 
 namespace {
 
@@ -111,6 +115,13 @@ CUresult cuTensorMapEncodeTiled(CUtensorMap* map, CUtensorMapDataType type, cuui
                                 const cuuint32_t*, CUtensorMapInterleave, CUtensorMapSwizzle swizzle,
                                 CUtensorMapL2promotion, CUtensorMapFloatOOBfill) {
   *map = {};
+  const bool bytes = type == CU_TENSOR_MAP_DATA_TYPE_UINT8;
+  sage::TensorMap made{static_cast<const unsigned char*>(base), bytes ? 1 : 2,
+                       swizzle == CU_TENSOR_MAP_SWIZZLE_128B ? 128 : 64, static_cast<int>(rank), {}, {bytes ? 1 : 2}, {1, 1, 1, 1}};
+  for (cuuint32_t i = 0; i < rank; ++i) made.dims[i] = static_cast<long long>(dims[i]), made.box[i] = static_cast<int>(box[i]);
+  for (cuuint32_t i = 1; i < rank; ++i) made.strides[i] = static_cast<long long>(strides[i - 1]);
+  static_assert(sizeof made <= sizeof *map);
+  std::memcpy(map, &made, sizeof made);
   std::printf("{\"map\": %lld, \"type\": %d, \"swizzle\": %d, \"dims\": [", reinterpret_cast<long long>(base), type, swizzle);
   for (cuuint32_t i = 0; i < rank; ++i) std::printf("%s%llu", i ? ", " : "", static_cast<unsigned long long>(dims[i]));
   std::printf("], \"strides\": [");
@@ -140,6 +151,11 @@ CUresult cuLaunchKernelEx(const CUlaunchConfig* config, CUfunction function, voi
                      print_if<sage::QuantInt8Params>(kernel, "sage2_quant_int8", arguments) ||
                      print_if<sage::PackParams>(kernel, "sage2_pack", arguments);
   std::printf("}\n");
+  if (const char* folder = std::getenv("KERNELS")) {
+    void* library = dlopen((std::string(folder) + "/" + kernel + ".so").c_str(), RTLD_NOW | RTLD_LOCAL);
+    const auto launch = reinterpret_cast<long long (*)(void**, unsigned, unsigned, unsigned)>(dlsym(library, "launch"));
+    if (launch(arguments, config->gridDimX, config->blockDimX, cluster) != -1) return CUDA_ERROR_LAUNCH_TIMEOUT;
+  }
   return known && config->hStream == reinterpret_cast<CUstream>(0x57) ? CUDA_SUCCESS : CUDA_ERROR_NOT_FOUND;
 }
 }

@@ -1,13 +1,7 @@
 #pragma once
+#include "../tensor_map.h"
 #include "types.h"
 namespace sage {
-/// A tensor map as the copy engine reads it: dims, and strides in bytes, fastest dimension first.
-struct TensorMap {
-  const u8* data;
-  int element, swizzle, rank;  // bytes; bytes of a swizzled row
-  i64 dims[4], strides[4];
-  int box[4];
-};
 struct Mbarrier {
   int arrivals, waited_for;
   i64 bytes;

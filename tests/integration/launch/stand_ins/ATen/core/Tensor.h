@@ -1,7 +1,10 @@
-// As much of at::Tensor as the bindings use: shapes, strides and addresses, and no memory behind them.
+// As much of at::Tensor as the bindings use: shapes, strides and addresses. There is memory behind them if the environment
+// has KERNELS (driver.cpp).
 #pragma once
 
 #include <cstdint>
+#include <cstdlib>
+#include <cstring>
 #include <initializer_list>
 #include <map>
 #include <ostream>
@@ -84,6 +87,8 @@ inline std::vector<std::string>& actions() {
   return done;
 }
 
+inline bool has_memory() { return std::getenv("KERNELS") != nullptr; }
+
 class Tensor {
  public:
   Tensor() = default;
@@ -129,9 +134,21 @@ class Tensor {
     return reinterpret_cast<T*>(address_);
   }
 
-  const Tensor& zero_() const { return done("zero"); }
-  const Tensor& fill_(double) const { return done("fill"); }
-  const Tensor& copy_(const Tensor& from) const { return done("copy", from.address_); }
+  const Tensor& zero_() const {
+    if (has_memory()) std::memset(mutable_data_ptr(), 0, numel() * c10::element_size(type_));
+    return done("zero");
+  }
+  const Tensor& fill_(double value) const {
+    for (int64_t i = 0; has_memory() && i < numel(); ++i) mutable_data_ptr<float>()[i] = static_cast<float>(value);
+    return done("fill");
+  }
+  /// This one is contiguous, and so are the rows of the other.
+  const Tensor& copy_(const Tensor& from) const {
+    const int64_t row = size(-1) * 2, rows = has_memory() ? numel() / size(-1) : 0;
+    for (int64_t i = 0; i < rows; ++i)
+      std::memcpy(mutable_data_ptr<char>() + i * row, from.const_data_ptr<char>() + i * from.stride(-2) * 2, row);
+    return done("copy", from.address_);
+  }
 
  private:
   IntArrayRef sizes_, strides_;
