@@ -15,6 +15,7 @@ import pytest
 from tests.integration.kernels.emulation import compile_library, lay_out
 
 Compile = Callable[..., ctypes.CDLL]
+Launch = Callable[..., int]
 
 
 @pytest.fixture(scope="session")
@@ -30,10 +31,25 @@ def emulated(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Compile:
             library = folder / f"{len(libraries)}.so"
             compile_library(folder, source, macros, library)
             libraries[key] = ctypes.CDLL(str(library))
-            libraries[key].run.restype = ctypes.c_longlong
         return libraries[key]
 
     return compile_once
+
+
+@pytest.fixture(scope="session")
+def launched(emulated: Compile) -> Launch:
+    """``launched(source, params, grid, threads, MACRO=value, …)`` runs a kernel with one struct of parameters.
+
+    Returns -1, or the index of the first block that hangs.
+    """
+
+    def launch(source: str, params: Any, grid: int, threads: int, cluster: int = 1, **macros: str | int) -> int:
+        library = emulated("kernel.cpp", SOURCE=f'"sage2/{source}"', ENTRY="entry", **macros)
+        library.launch.restype = ctypes.c_longlong
+        arguments = (ctypes.c_void_p * 1)(ctypes.addressof(params))
+        return int(library.launch(arguments, grid, threads, cluster))
+
+    return launch
 
 
 @pytest.fixture(scope="session")

@@ -7,13 +7,12 @@ instruction that some lanes miss is found as a hang, a copy that nobody waits fo
 
 from __future__ import annotations
 
-import ctypes
 import shutil
 
 import numpy as np
 import pytest
 
-from tests.integration.kernels.conftest import Compile
+from tests.integration.kernels.conftest import Launch
 from tests.integration.kernels.operands import Case, Kind, Problem, from16
 
 pytestmark = [pytest.mark.integration, pytest.mark.skipif(not shutil.which("g++"), reason="needs g++")]
@@ -29,13 +28,12 @@ KINDS = {
 }
 
 
-def check(emulated: Compile, name: str, case: Case) -> None:
+def check(launched: Launch, name: str, case: Case) -> None:
     problem = Problem(KINDS[name], case)
     params = problem.params()
     blocks = -(-max(case.q) // (4 * problem.warp)) * case.heads[0] * len(case.q)
     macros = {"HEAD_DIM": problem.dim, "PV": problem.kind.macro, "MASK": int(bool(case.mask))}
-    run = emulated("attention_mma.cpp", **macros).run
-    assert run(ctypes.byref(params), blocks) == -1, "a block hangs"
+    assert launched("attention_mma.cu", params, blocks, 128, **macros) == -1, "a block hangs"
     bf16, expected, lse = problem.kind.bf16, problem.expected, problem.expected_lse
     out = from16(problem.out, bf16=bf16).astype(np.float64)
     assert np.isfinite(out).all()
@@ -59,29 +57,29 @@ def check(emulated: Compile, name: str, case: Case) -> None:
     ],
     ids=["plain", "causal", "tiny", "negative", "packed"],
 )
-def test_attention(emulated: Compile, name: str, case: Case) -> None:
-    check(emulated, name, case)
+def test_attention(launched: Launch, name: str, case: Case) -> None:
+    check(launched, name, case)
 
 
 @pytest.mark.parametrize("name", ["f16", "bf16", "f8"])
 @pytest.mark.parametrize("mask", ["bool", "rows", "float"])
-def test_mask(emulated: Compile, name: str, mask: str) -> None:
-    check(emulated, name, Case(q=(70,), k=(99,), mask=mask, causal=mask == "float"))
+def test_mask(launched: Launch, name: str, mask: str) -> None:
+    check(launched, name, Case(q=(70,), k=(99,), mask=mask, causal=mask == "float"))
 
 
 @pytest.mark.parametrize("name", ["f16", "bf16"])
-def test_head_dim_256(emulated: Compile, name: str) -> None:
-    check(emulated, name, Case(q=(67,), k=(70,), channels=200, causal=True))
+def test_head_dim_256(launched: Launch, name: str) -> None:
+    check(launched, name, Case(q=(67,), k=(70,), channels=200, causal=True))
 
 
 @pytest.mark.parametrize("smooth_v", [False, True])
 @pytest.mark.parametrize("name", ["f16", "acc16", "flush16"])
 def test_bf16_with_fp16_products(
-    emulated: Compile, name: str, monkeypatch: pytest.MonkeyPatch, *, smooth_v: bool
+    launched: Launch, name: str, monkeypatch: pytest.MonkeyPatch, *, smooth_v: bool
 ) -> None:
     """bf16 V becomes fp16 in shared memory, unless it comes as fp16 because its mean was taken out."""
     if name == "f16" and not smooth_v:
         pytest.skip("bf16 V is then multiplied as such")
     monkeypatch.setitem(KINDS, name, Kind(KINDS[name].macro, bf16=True, error=6e-3, smooth_v=smooth_v))
-    check(emulated, name, Case(q=(33,), k=(130,), channels=56))
-    check(emulated, name, Case(q=(5, 0, 140, 1), k=(9, 64, 70, 0), heads=(2, 2)))
+    check(launched, name, Case(q=(33,), k=(130,), channels=56))
+    check(launched, name, Case(q=(5, 0, 140, 1), k=(9, 64, 70, 0), heads=(2, 2)))

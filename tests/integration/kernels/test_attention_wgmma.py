@@ -30,6 +30,7 @@ def check(emulated: Compile, f16: int, variant: int, case: Case, *, bf16: bool =
     heads = case.heads[0]
     tokens, group = ctypes.c_longlong(sum(case.q)), 1 if not case.causal else heads
     run = emulated("attention_wgmma.cpp", HEAD_DIM=problem.dim, PV_F16=f16, VARIANT=variant).run
+    run.restype = ctypes.c_longlong
     found = run(ctypes.byref(params), tokens, group, blocks)
     assert found == -1, f"block {found} hangs"
     out = from16(problem.out, bf16=bf16).astype(np.float64)

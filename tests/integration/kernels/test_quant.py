@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.kernels.conftest import Compile
+from tests.integration.kernels.conftest import Launch
 from tests.integration.kernels.operands import TOKENS, Rows, padded
 
 torch = pytest.importorskip("torch", reason="needs PyTorch; a build for CPU will do")
@@ -131,7 +131,7 @@ class Case:
     ids=["64", "128 a warp", "128 plain"],
 )
 def test_k_and_v(
-    emulated: Compile,
+    launched: Launch,
     reference: Any,
     dtype: Any,
     lengths: tuple[int, ...],
@@ -144,9 +144,13 @@ def test_k_and_v(
 ) -> None:
     case = Case(lengths, channels, dtype, block=block, per_warp=per_warp)
     params = case.params(smooth=smooth, vmax=448.0, fused=fused)
-    mode = {"MODE": 0, "__CUDA_ARCH__": 900} if fused else {"MODE": 1, "__CUDA_ARCH__": 890}
-    run = emulated("quant.cpp", HEAD_DIM=case.dim, DTYPE_BF16=int(dtype == torch.bfloat16), **mode).run
-    assert run(ctypes.byref(params)) == -1, "a block hangs"
+    macros = {"DTYPE_BF16": int(dtype == torch.bfloat16), "__CUDA_ARCH__": 900 if fused else 890}
+    cluster = params.v.chunks if fused else 1
+    grid = -(-params.k_blocks // cluster) * cluster + params.v_blocks
+    both = {**macros, "HEAD_DIM": case.dim, "MODE": int(not fused)}
+    assert launched("quant_kv.cu", params, grid, 256, cluster, **both) == -1, "a block hangs"
+    if not fused:
+        assert launched("quant_v.cu", params.v, params.v_blocks, 256, **macros) == -1, "a block hangs"
     assert int(case.counter) == 0
     for i, length in enumerate(lengths):
         if not length:
@@ -172,13 +176,12 @@ def test_k_and_v(
 @pytest.mark.parametrize("lengths", [(1,), (517,), (5, 0, 300, 129)], ids=["one token", "plain", "packed"])
 @pytest.mark.parametrize(("channels", "block"), [(64, 64), (72, 128), (200, 64), (131, 64)])
 def test_k_alone(
-    emulated: Compile, reference: Any, dtype: Any, lengths: tuple[int, ...], channels: int, block: int
+    launched: Launch, reference: Any, dtype: Any, lengths: tuple[int, ...], channels: int, block: int
 ) -> None:
     case = Case(lengths, channels, dtype, block=block, per_warp=False)
     params = case.params(smooth=True, vmax=448.0, fused=False)
     macros = {"HEAD_DIM": case.dim, "DTYPE_BF16": int(dtype == torch.bfloat16), "__CUDA_ARCH__": 900}
-    run = emulated("quant_k.cpp", **macros).run
-    assert run(ctypes.byref(params.k), params.k_blocks) == -1, "a block hangs"
+    assert launched("quant_k.cu", params.k, params.k_blocks, 256, **macros) == -1, "a block hangs"
     for i, length in enumerate(lengths):
         if length:
             case.check_k(

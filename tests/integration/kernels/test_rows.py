@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.kernels.conftest import Compile
+from tests.integration.kernels.conftest import Launch
 from tests.integration.kernels.operands import Rows
 
 torch = pytest.importorskip("torch", reason="needs PyTorch; a build for CPU will do")
@@ -59,7 +59,7 @@ def strides(x: Any) -> tuple[int, int, int]:
 @pytest.mark.parametrize("channels", [64, 13])
 @pytest.mark.parametrize(("block", "groups", "mean"), [(16, 1, False), (32, 4, True), (128, 4, False)])
 def test_int8(
-    emulated: Compile, reference: Any, dtype: Any, gap: int, channels: int, block: int, groups: int, *, mean: bool
+    launched: Launch, reference: Any, dtype: Any, gap: int, channels: int, block: int, groups: int, *, mean: bool
 ) -> None:
     x = random_rows((2, 3, 150, channels), gap, dtype)
     blocks = -(-150 // block)
@@ -69,8 +69,8 @@ def test_int8(
     p = Int8Params(Rows(x.data_ptr(), *strides(x)), x8.data_ptr(), *strides(x8), scale.data_ptr())
     p.mean = None if centre is None else centre.data_ptr()
     p.B, p.H, p.S, p.head_dim, p.block, p.groups = 2, 3, 150, channels, block, groups
-    run = emulated("quant_int8.cpp", DTYPE_BF16=int(dtype == torch.bfloat16)).run
-    assert run(ctypes.byref(p), 6 * blocks) == -1, "a block hangs"
+    bf16 = int(dtype == torch.bfloat16)
+    assert launched("quant_int8.cu", p, 6 * blocks, 128, DTYPE_BF16=bf16) == -1, "a block hangs"
     wanted = reference.quantize_k(x, block, "per_warp" if groups == 1 else "per_thread", centre)
     assert torch.equal(x8, wanted.values)
     assert torch.equal(scale.flatten(2)[:, :, : wanted.scale.shape[2]], wanted.scale)
@@ -80,15 +80,15 @@ def test_int8(
 @GAPS
 @pytest.mark.parametrize("smooth", [False, True])
 @pytest.mark.parametrize("channels", [64, 13, 200])
-def test_aligned_rows(emulated: Compile, reference: Any, dtype: Any, gap: int, channels: int, *, smooth: bool) -> None:
+def test_aligned_rows(launched: Launch, reference: Any, dtype: Any, gap: int, channels: int, *, smooth: bool) -> None:
     x = random_rows((2, 3, 300, channels), gap, dtype)
     columns, dim = -(-channels // 8) * 8, 64 if channels <= 64 else 256
     out = torch.full((2, 3, 300, columns), 77, dtype=torch.float16 if smooth else dtype)
     mean = torch.full((2, 3, dim), float("nan"))
     p = PackParams(Rows(x.data_ptr(), *strides(x)), Rows(out.data_ptr(), *strides(out)), mean.data_ptr(), None)
     p.B, p.H, p.S, p.head_dim, p.columns, p.D, p.smooth = 2, 3, 300, channels, columns, dim, smooth
-    run = emulated("pack.cpp", DTYPE_BF16=int(dtype == torch.bfloat16)).run
-    assert run(ctypes.byref(p), 6 * 2 * (dim // 32)) == -1, "a block hangs"
+    bf16 = int(dtype == torch.bfloat16)
+    assert launched("pack.cu", p, 6 * 2 * (dim // 32), 256, DTYPE_BF16=bf16) == -1, "a block hangs"
     assert not out[..., channels:].any()
     if smooth:
         assert torch.equal(mean[..., :channels], reference.sampled_mean(x))
