@@ -25,24 +25,31 @@ def read_provenance(wheels: Iterable[PublishedWheel], publisher: Mapping[str, st
 
     Raises PublishError for an attestation of another file, and if there are attestations and no ``publisher``.
     """
-    members = tuple(wheels)
-    attested = {wheel.name: read_attestations(wheel.path, wheel.sha256) for wheel in members}
-    read = {path for attestations in attested.values() for path in attestations}
-    there = {path for folder in {wheel.path.parent for wheel in members} for path in folder.glob("*.whl.*.attestation")}
-    if stray := sorted(path.name for path in there - read):
+    members = {wheel.path: wheel for wheel in wheels}
+    beside = files_beside({path.parent for path in members})
+    if stray := sorted(path.name for wheel, paths in beside.items() if wheel not in members for path in paths):
         raise PublishError(f"{stray[0]} lies beside no wheel", "move it away")
-    if read and not publisher:
+    if beside and not publisher:
         raise PublishError(
-            f"{min(read).name} is an attestation, and an index must say who made it",
+            f"{min(min(beside.values())).name} is an attestation, and an index must say who made it",
             "say --publisher kind=GitHub repository=OWNER/NAME workflow=release.yml",
         )
-    return {name: _provenance(found.values(), publisher) for name, found in attested.items() if found}
+    return {
+        members[wheel].name: _provenance([read_attestation(path, members[wheel].sha256) for path in paths], publisher)
+        for wheel, paths in beside.items()
+    }
 
 
-def read_attestations(wheel: Path, sha256: str) -> dict[Path, dict[str, Any]]:
-    """The attestations that lie beside a wheel, by file. Raises PublishError for one of anything but this wheel."""
-    files = sorted(wheel.parent.glob(f"{wheel.name}.*.attestation"))
-    return {path: _read(path, wheel.name, sha256) for path in files}
+def files_beside(folders: Iterable[Path]) -> dict[Path, list[Path]]:
+    """Wheel → the attestations that lie beside it, whether or not the wheel is there."""
+    found: dict[Path, list[Path]] = {}
+    for path in sorted(path for folder in folders for path in folder.glob("*.whl.*.attestation")):
+        found.setdefault(_wheel_of(path), []).append(path)
+    return found
+
+
+def _wheel_of(path: Path) -> Path:
+    return path.with_name(f"{path.name.split('.whl.')[0]}.whl")
 
 
 def _provenance(attestations: Iterable[Mapping[str, Any]], publisher: Mapping[str, str]) -> bytes:
@@ -73,7 +80,9 @@ def parse_publisher(words: Iterable[str]) -> dict[str, str]:
     return publisher
 
 
-def _read(path: Path, wheel: str, sha256: str) -> dict[str, Any]:
+def read_attestation(path: Path, sha256: str) -> dict[str, Any]:
+    """The attestation in a file. Raises PublishError for one of anything but the wheel beside it, with that digest."""
+    wheel = _wheel_of(path).name
     try:
         document: dict[str, Any] = json.loads(path.read_bytes())
         statement = json.loads(base64.b64decode(document["envelope"]["statement"], validate=True))

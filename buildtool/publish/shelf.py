@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from buildtool.make.outbox import report_path
-from buildtool.publish.attestations import read_attestations
+from buildtool.publish.attestations import files_beside, read_attestation
 from buildtool.publish.release import File, Wheel
 
 
@@ -36,8 +36,11 @@ def read_shelf(folder: Path) -> tuple[dict[str, Wheel], dict[str, str]]:
 
 def attestations_of(wheels: Iterable[Wheel], folder: Path) -> dict[str, File]:
     """The attestations beside these wheels, by name. Raises PublishError for one of anything but its wheel."""
-    paths = [path for wheel in wheels for path in read_attestations(folder / wheel.name, wheel.sha256)]
-    return {path.name: File(path.name, _sha256(path), path.stat().st_size) for path in paths}
+    beside = files_beside([folder])
+    paths = [(path, wheel.sha256) for wheel in wheels for path in beside.get(folder / wheel.name, ())]
+    for path, sha256 in paths:
+        read_attestation(path, sha256)
+    return {path.name: File(path.name, _sha256(path), path.stat().st_size) for path, _ in paths}
 
 
 def _sha256(path: Path) -> str:
