@@ -28,6 +28,10 @@ Call = Callable[[], object]
 Row = dict[str, Any]
 
 
+SHORT = 4096
+"""Up to this length a call is so short that a round costs little: five times as many make its median steady."""
+
+
 @dataclass(frozen=True)
 class Shape:
     """One measured call: heads of q and of k, lengths of both, head dim."""
@@ -114,7 +118,7 @@ def device_ms(call: Call, flush: Any) -> float:
     import torch  # noqa: PLC0415
 
     flush.sum()
-    torch.cuda._sleep(200_000)  # noqa: SLF001 - torch has no other device-side delay
+    torch.cuda._sleep(600_000)  # noqa: SLF001 - torch has no other device-side delay
     begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
     begin.record()
     call()
@@ -159,7 +163,7 @@ def measure(shape: Shape, dtype: str, rounds: int, flush: Any, extra: dict[str, 
             continue
         row["error"][name] = round(relative_error(shape, tensors, out), 5)
     times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(rounds):
+    for _ in range(rounds if shape.length > SHORT else 5 * rounds):
         for name, call in calls.items():
             times[name].append(device_ms(call, flush))
     for name, values in times.items():

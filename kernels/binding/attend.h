@@ -67,20 +67,24 @@ struct Sizes {
 /// Everything between the input and the output, in one allocation.
 struct Scratch {
   Workspace space;
-  size_t k8, k_scale, k_mean, counter, v8, v_scale, v_mean, v_partial, q_packed, v_packed;
+  size_t k8, k_scale, k_mean, counter, v8, v_scale, v_mean, v_partial, q_packed, v_packed, flags;
+  bool flagged;  // the attention kernel begins while heads are prepared, and asks for each
 
-  Scratch(const Call& call, const Sizes& sizes, int64_t partial) {
+  Scratch(const Call& call, const Sizes& sizes, const sage::QuantVPlan& plan)
+      : flagged(plan.form == sage::QuantVForm::resident) {
     const View &q = call.q, &k = call.k;
     const bool fp8 = call.choice.fp8;
     const int64_t rows = sizes.k_heads * sizes.k_rows, means = sizes.batch * k.H * sizes.D * 4;
     k8 = space.reserve(rows * sizes.D), k_scale = space.reserve(rows / sizes.block * 16);
     k_mean = space.reserve(means), counter = space.reserve(4);
     v8 = space.reserve(fp8 ? rows * sizes.D : 0), v_scale = space.reserve(fp8 ? means : 0);
-    v_mean = space.reserve(fp8 || sizes.pack_v ? means : 0), v_partial = space.reserve(partial * 4);
+    v_mean = space.reserve(fp8 || sizes.pack_v ? means : 0), v_partial = space.reserve(plan.partial * 4);
     q_packed = space.reserve(sizes.pack_q ? q.B * q.H * q.S * sizes.columns * 2 : 0);
     v_packed = space.reserve(sizes.pack_v ? sizes.k_heads * k.S * sizes.columns * 2 : 0);
+    flags = space.reserve(flagged ? sizes.batch * k.H * sage::kReadyBytes : 0);
     space.allocate(call.q_tensor);
   }
+  unsigned char* ready() const { return flagged ? space.at<unsigned char>(flags) : nullptr; }
 };
 
 /// Copies rows into aligned ones, less their mean if there is one. Without a mean a pack of sequences is one long sequence.
@@ -120,7 +124,7 @@ inline void prepare(const Call& call, const Place& place, const Sizes& sizes, co
   values.v8 = space.at<unsigned char>(scratch.v8), values.scale = space.at<float>(scratch.v_scale);
   values.mean = space.at<float>(scratch.v_mean), values.partial = space.at<float>(scratch.v_partial);
   values.cu = params.cu_k, values.B = params.B, values.S = params.Sk;
-  sage::launch_quant_kv(place.device, {keys, values, 0, 0}, plan, bf16, place.stream);
+  sage::launch_quant_kv(place.device, {keys, values, 0, 0}, plan, bf16, place.stream, scratch.ready());
   params.v8 = values.v8, params.v_scale = values.scale;
 }
 
@@ -146,8 +150,11 @@ inline std::tuple<Tensor, Tensor> run(const Call& call) {
   }
 
   sage::QuantVPlan plan{};
-  if (choice.fp8) plan = sage::plan_quant_v(place.device, sizes.batch, k.H, sizes.longest_k, sizes.D);
-  const Scratch scratch(call, sizes, plan.partial);
+  if (choice.fp8) {
+    const bool beside = choice.sm90 && k.aligned() && call.v.aligned() && !choice.smooth_v;
+    plan = sage::plan_quant_v(place.device, sizes.batch, k.H, sizes.longest_k, sizes.D, beside);
+  }
+  const Scratch scratch(call, sizes, plan);
 
   sage::AttnParams params{};
   params.B = static_cast<int>(sizes.batch);
@@ -185,7 +192,8 @@ inline std::tuple<Tensor, Tensor> run(const Call& call) {
   const View o = packed ? View(target) : View(target, call.layout);
   params.out = {target.mutable_data_ptr(), o.batch, o.head, o.token};
 
-  const sage::AttnConfig config{sizes.D, is_bf16(q_tensor), choice.per_warp, choice.fp8, choice.accumulator, q.S};
+  const sage::AttnConfig config{sizes.D, is_bf16(q_tensor), choice.per_warp, choice.fp8, choice.accumulator, q.S,
+                                scratch.ready()};
   if (choice.sm90) sage::launch_attention_wgmma(place.device, params, config, place.stream);
   else sage::launch_attention_mma(place.device, params, config, place.stream);
   if (ragged) out.copy_(padded.narrow(-1, 0, q.D));

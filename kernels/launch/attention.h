@@ -19,6 +19,7 @@ struct AttnConfig {
   bool fp8;      ///< V is v8 (f8 path), else 16-bit v (f16 path)
   Accumulator accumulator;
   int64_t q_tokens;  ///< tokens of q's only dimension for them: Sq, or those of the whole pack
+  const unsigned char* ready;  ///< f8_sm90: flags of the heads that are being prepared; null when the grid's end says so
 };
 
 template <class T>

@@ -54,12 +54,13 @@ inline void launch_attention_wgmma(Device& device, const AttnParams& params, con
   wgmma.attn = params;
   wgmma.bf16 = config.bf16;
   wgmma.per_warp = config.per_warp;
+  wgmma.ready = config.ready;
   wgmma.row_tiles = ceil_div(params.Sq, 64 * consumers);
   wgmma.tiles = static_cast<int>(grid_of(int64_t(params.B) * params.Hq * wgmma.row_tiles, "attention"));
-  // K and V of the heads in flight should stay in L2, of which 24 MiB are safe on H100 and H200.
-  // Causal tiles are of unequal length: several heads together, the longest tiles first, fill the GPU evenly.
+  // K and V of the heads in flight should stay in L2, of which 24 MiB are safe on H100 and H200. Where tiles are of unequal
+  // length (causal ones, or a last one with fewer rows), many heads together, the longest tiles first, fill the GPU evenly.
   const int64_t fit = (int64_t(24) << 20) / (2 * ceil_div(params.Sk, 128) * 128 * int64_t(config.D));
-  const int64_t group = params.causal ? std::clamp<int64_t>(fit, 1, 32) : 1;
+  const int64_t group = params.causal || params.Sq % (64 * consumers) ? std::clamp<int64_t>(fit, 1, 128) : 1;
   wgmma.head_group =
       static_cast<int>(std::min<int64_t>(group * (params.Hq / params.Hkv), int64_t(params.B) * params.Hq));
 

@@ -32,48 +32,98 @@ inline void launch_quant_k(Device& device, QuantKParams params, int D, bool bf16
   device.launch("sage2_quant_k_" + dtype_name(bf16) + "_d" + std::to_string(D), shape, stream, params);
 }
 
-/// How V is prepared: in one pass by clusters that hold every token of 32 channels on chip, or, where clusters are missing
-/// or the sequence is too long for one, in two passes with the chunks' maxima in `partial`.
+constexpr int kResidentTeams = 3;  // of a block
+
+/// Tiles of K to a part of the resident form, and how many parts a head has: at most 8, so that with V's there are flags.
+inline int resident_k_tiles(int64_t S) { return static_cast<int>(std::max<int64_t>(4, ceil_div<int64_t>(S, 8 * 128))); }
+inline int resident_k_parts(int64_t S) {
+  return static_cast<int>(ceil_div<int64_t>(ceil_div<int64_t>(S, 128), resident_k_tiles(S)));
+}
+
+/// How V is prepared: by blocks that stay on their multiprocessors and prepare K too; in one pass by clusters that hold
+/// every token of 32 channels on chip; or, where clusters are missing or the sequence is too long for one, in two passes with the
+/// chunks' maxima in `partial`.
+enum class QuantVForm { two_passes, clusters, resident };
+
 struct QuantVPlan {
-  bool fused;
-  int chunk;    ///< tokens to a block
-  int chunks;   ///< blocks to a (batch, head, 32 channels)
+  QuantVForm form;
+  int chunk;    ///< tokens to a block, or of a part that are on chip at a time
+  int chunks;   ///< of them to a (batch, head, 32 channels)
   int64_t partial;  ///< floats of scratch
 };
 
-inline QuantVPlan plan_quant_v(const Device& device, int64_t B, int64_t H, int64_t S, int64_t D) {
+/// `beside`: an attention kernel that waits for flags comes next, K and V are aligned to 16 bytes, and V is not smoothed.
+inline QuantVPlan plan_quant_v(const Device& device, int64_t B, int64_t H, int64_t S, int64_t D, bool beside) {
   constexpr int kTokens = 1024, kCluster = 8;  // 256 threads x 4 chunks of 8 channels; the largest portable cluster
-  QuantVPlan plan;
-  plan.fused = device.major >= 9 && S <= kTokens * kCluster;
   int chunks = static_cast<int>(ceil_div<int64_t>(S, kTokens));
-  if (plan.fused)  // cluster sizes are powers of two
+  QuantVPlan plan;
+  // As measured (bench/NOTES-hopper.md): where there is little to do, attention begins without waiting for a grid to end;
+  // where there is much, it runs beside the preparation, if that does not leave most teams idle.
+  const int64_t teams = int64_t(kResidentTeams) * device.multiprocessors, v_parts = B * H * (D / 32);
+  const bool little = S <= 2048 && 2 * (v_parts + B * H * resident_k_parts(S)) <= teams;
+  const bool much = S >= (D == 64 ? 4096 : 1025) && v_parts >= device.multiprocessors;
+  plan.form = beside && (little || much)                     ? QuantVForm::resident
+              : device.major >= 9 && S <= kTokens * kCluster ? QuantVForm::clusters
+                                                             : QuantVForm::two_passes;
+  if (plan.form == QuantVForm::clusters)  // their sizes are powers of two
     while (chunks & (chunks - 1)) ++chunks;
   plan.chunks = chunks;
   plan.chunk = static_cast<int>(ceil_div<int64_t>(ceil_div<int64_t>(S, chunks), 128) * 128);
-  plan.partial = plan.fused ? 0 : B * H * chunks * D;
+  plan.partial = plan.form == QuantVForm::two_passes ? B * H * chunks * D : 0;
   return plan;
 }
 
-/// K (none where params.k.k8 is null) to int8 and V to e4m3, in one launch if V takes one pass.
-inline void launch_quant_kv(Device& device, QuantKVParams params, const QuantVPlan& plan, bool bf16, CUstream stream) {
+/// Shared memory of a block (or team) that prepares K or V.
+inline int quant_kv_shared(const QuantVParams& v, bool k) {
+  const int v_shared = v.chunk * 64 + (v.smooth ? kSample / 2 * 32 * 4 : 0);  // staged tokens; sums of samples
+  return k ? std::max(v_shared, kQuantKScratch) : v_shared;
+}
+
+/// The resident form, beside which the attention kernel begins. `ready` is kReadyBytes for each head.
+inline void launch_quant_kv_resident(Device& device, const QuantKVParams& both, bool bf16, CUstream stream,
+                                     unsigned char* ready) {
+  QuantKVResidentParams params{};
+  params.k = both.k, params.v = both.v;
+  params.counter = params.k.counter, params.k.counter = nullptr;
+  params.heads = static_cast<int>(grid_of(int64_t(params.v.B) * params.v.H, "quantizing K and V"));
+  params.v_parts = params.v.D / 32, params.parts = params.v_parts + resident_k_parts(params.k.S);
+  params.k.tiles = ceil_div(params.k.S, 128), params.k.tiles_per_cta = resident_k_tiles(params.k.S);
+  const int64_t parts = grid_of(int64_t(params.heads) * params.parts, "quantizing K and V");
+  // One part for each team prepares the heads that attention begins with.
+  const int blocks = device.multiprocessors;
+  params.ready = ready;
+  params.early = static_cast<int>(std::min<int64_t>(parts, int64_t(kResidentTeams) * blocks));
+  params.late_blocks = std::max(1, blocks / 4);
+  Shape shape;
+  shape.grid = static_cast<unsigned>(blocks);
+  shape.block = kResidentTeams * 256;
+  shape.shared = kResidentTeams * kResidentShared;
+  device.launch("sage2_quant_kv_resident_" + dtype_name(bf16) + "_d" + std::to_string(params.v.D), shape, stream, params);
+}
+
+/// K (none where params.k.k8 is null) to int8 and V to e4m3, in one launch if V takes one pass. `ready` is for the resident
+/// form alone.
+inline void launch_quant_kv(Device& device, QuantKVParams params, const QuantVPlan& plan, bool bf16, CUstream stream,
+                            unsigned char* ready = nullptr) {
   QuantVParams& v = params.v;
   v.chunk = plan.chunk;
   v.chunks = plan.chunks;
+  if (plan.form == QuantVForm::resident) return launch_quant_kv_resident(device, params, bf16, stream, ready);
+  const bool fused = plan.form == QuantVForm::clusters;
   const int64_t k_blocks = params.k.k8 ? plan_quant_k(device, params.k) : 0;
   const int64_t v_blocks = int64_t(v.B) * v.H * (v.D / 32) * plan.chunks;
   Shape shape;
   shape.block = 256;
-  shape.cluster = plan.fused ? static_cast<unsigned>(plan.chunks) : 1;
+  shape.cluster = fused ? static_cast<unsigned>(plan.chunks) : 1;
   shape.grid = grid_of(ceil_div<int64_t>(k_blocks, shape.cluster) * shape.cluster + v_blocks, "quantizing K and V");
   params.k_blocks = static_cast<int>(k_blocks), params.v_blocks = static_cast<int>(v_blocks);
-  const int v_shared = plan.chunk * 64 + (v.smooth ? kSample / 2 * 32 * 4 : 0);  // staged tokens; sums of samples
-  shape.shared = k_blocks ? std::max(v_shared, kQuantKScratch) : v_shared;
+  shape.shared = quant_kv_shared(v, k_blocks > 0);
   const std::string kind = dtype_name(bf16);
-  const std::string name = std::string("sage2_quant_kv_") + (plan.fused ? "fused_" : "amax_") + kind;
+  const std::string name = std::string("sage2_quant_kv_") + (fused ? "fused_" : "amax_") + kind;
   device.launch(name + "_d" + std::to_string(v.D), shape, stream, params);
-  if (plan.fused) return;
+  if (fused) return;
   shape.grid = static_cast<unsigned>(v_blocks);
-  shape.shared = v_shared;
+  shape.shared = quant_kv_shared(v, false);
   device.launch("sage2_quant_v_apply_" + kind, shape, stream, v);
 }
 

@@ -23,7 +23,7 @@ SAGE_DEVICE void pack(const PackParams& p) {
 
   float mean[8] = {};
   if (p.smooth && sequence.length > 0) {
-    mean_of_32_columns<Input, ALIGNED>(head, p.x.token, sequence.length, column0, p.head_dim, slots);
+    mean_of_32_columns<Input, ALIGNED>(head, p.x.token, sequence.length, column0, p.head_dim, slots, Block{});
 #pragma unroll
     for (int j = 0; j < 8; ++j) mean[j] = slots[threadIdx.x % 4 * 8 + j];
   }

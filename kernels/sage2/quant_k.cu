@@ -7,6 +7,7 @@ constexpr int RESIDENT = HEAD_DIM == 64 ? (__CUDA_ARCH__ < 900 ? 4 : 3) : HEAD_D
 
 extern "C" __global__ void __launch_bounds__(256, RESIDENT) ENTRY(const __grid_constant__ sage::QuantKParams p) {
   __shared__ sage::quant_k::Scratch scratch;
+  if (p.counter && blockIdx.x == 0 && threadIdx.x == 0) *p.counter = 0;
   sage::allow_dependents();
   sage::quant_k::run(p, blockIdx.x, scratch);
 }

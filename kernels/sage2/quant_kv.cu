@@ -4,11 +4,9 @@
 #include <sage/quant_k.cuh>
 #include <sage/quant_v.cuh>
 
-// Blocks to a multiprocessor: as many as fit, on sm_12x two, because shared memory holds no more.
-constexpr int RESIDENT = __CUDA_ARCH__ < 1100 ? 3 : 2;
-
-extern "C" __global__ void __launch_bounds__(256, RESIDENT) ENTRY(const __grid_constant__ sage::QuantKVParams p) {
+extern "C" __global__ void __launch_bounds__(256, sage::quant_v::RESIDENT) ENTRY(const __grid_constant__ sage::QuantKVParams p) {
   extern __shared__ uint4 scratch[];
+  if (p.k.counter && blockIdx.x == 0 && threadIdx.x == 0) *p.k.counter = 0;
   sage::allow_dependents();
   const int size = MODE == 0 ? p.v.chunks : 1;  // of a cluster
   const int cluster = blockIdx.x / size, rank = blockIdx.x % size;

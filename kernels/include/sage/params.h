@@ -72,10 +72,14 @@ struct AttnWgmmaParams {
   int row_tiles;   ///< tiles of query rows to a head
   int head_group;  ///< heads taken together, so that their K and V stay in L2
   int tiles;       ///< B * Hq * row_tiles
+  const unsigned char* ready;  ///< of QuantKVResidentParams; null: all heads are prepared when the kernels before have finished
 };
 
 /// Tokens that a mean is taken from (rows.h).
 constexpr int kSample = 128;
+
+/// Flags of a head whose K and V are prepared beside the attention kernel (ready.cuh); and the most parts of it.
+constexpr int kReadyBytes = 16;
 
 /// Arguments of sage2_quant_k: K to int8. The exact definition is in sage/quant_k.cuh.
 struct QuantKParams {
@@ -119,8 +123,23 @@ struct QuantKVParams {
   int k_blocks, v_blocks;  ///< blocks of each, V's first; either may be 0
 };
 
-/// Shared memory that a block of K takes for a head dim of 64 or 128, bytes.
+/// Arguments of the sage2_quant_kv_resident kernels: K and V by one block for each multiprocessor, in at most
+/// kReadyBytes parts of each (batch, head), V's first.
+struct QuantKVResidentParams {
+  QuantKParams k;
+  QuantVParams v;
+  int heads;             ///< batches (or sequences) times heads
+  int v_parts, parts;    ///< of each head: V's, which come first, and all
+  int early;             ///< parts that all blocks do together; the others are left to the first `late_blocks`
+  int late_blocks;
+  unsigned char* ready;  ///< kReadyBytes for each head, all 1 when it is prepared
+  int* counter;          ///< set to 0 for the attention kernel
+};
+
+/// Shared memory that a part of K takes for a head dim of 64 or 128, bytes.
 constexpr int kQuantKScratch = 8768;
+/// And what each team of a resident block takes.
+constexpr int kResidentShared = 75584;
 
 /// Arguments of sage2_quant_int8: rows to int8 in the caller's own shape (no padding).
 struct QuantInt8Params {

@@ -1,4 +1,5 @@
-// V to e4m3, transposed, for one block of a grid (sage2/quant_kv.cu, sage2/quant_v.cu). sm_89 and newer; fused from sm_90.
+// V to e4m3, transposed, for one block of a grid (sage2/quant_kv.cu, sage2/quant_v.cu), with steps that serve
+// quant_resident.cuh too. sm_89 and newer; FUSED from sm_90.
 //
 // Definition, fp32 throughout, round to nearest even:
 //   mean    smooth ? the sampled mean of rows.h : 0          one vector for a (batch, head) or sequence
@@ -9,10 +10,9 @@
 // v8 is [channel][token]; byte 4w + i of 16 tokens is token 2w + {0, 1, 8, 9}[i].
 //
 // A block of 256 threads stages up to 1024 tokens of 32 channels in shared memory, 16 tokens of 8 channels to a thread; a
-// thread reads back only what it copied itself, and threads past the chunk only keep the others company. The maximum over
-// all tokens: FUSED exchanges it in the cluster that holds the whole sequence, so V is read once; AMAX writes the block's
-// share to `partial`, and APPLY reads V again and folds the shares. Each 16-byte store completes 128-byte lines together
-// with seven neighbours.
+// thread reads back only what it copied itself, and threads past the chunk only keep the others company. The maximum over all
+// tokens: FUSED exchanges it in the cluster that holds the whole sequence, so V is read once; AMAX writes the block's share to
+// `partial`, and APPLY reads V again and folds the shares. Each 16-byte store completes 128-byte lines together with seven neighbours.
 #pragma once
 
 #include <sage/rows.h>
@@ -22,16 +22,23 @@ namespace sage::quant_v {
 enum Mode { FUSED = 0, AMAX = 1, APPLY = 2 };
 constexpr int COLUMNS = 32;  // channels of a block: four 16-byte pieces
 constexpr int TOKENS = 16;   // of a thread
+// Blocks to a multiprocessor: as many as fit, on sm_12x two, because shared memory holds no more.
+constexpr int RESIDENT = __CUDA_ARCH__ < 1100 ? 3 : 2;
 
 /// Copy this thread's tokens to its pieces of shared memory, `step` apart, zeros where there are none.
 SAGE_DEVICE void stage(uint4* piece, int step, const u16* head, const QuantVParams& p, int token, int length, int column,
                        bool aligned) {
-  if (aligned) {
-    const bool column_there = column < p.head_dim;
+  const u32 to = shared_address(piece);
+  if (aligned && column < p.head_dim && token + TOKENS <= length) {
+    const u16* from = head + token * p.v.token + column;
 #pragma unroll
+    for (int i = 0; i < TOKENS; ++i, from += p.v.token) cp_async_16(to + i * step * 16, from, true);
+    cp_async_commit();
+  } else if (aligned) {
+#pragma unroll 1
     for (int i = 0; i < TOKENS; ++i) {
-      const bool there = column_there && token + i < length;
-      cp_async_16(shared_address(piece + i * step), there ? head + (token + i) * p.v.token + column : head, there);
+      const bool there = column < p.head_dim && token + i < length;
+      cp_async_16(to + i * step * 16, there ? head + (token + i) * p.v.token + column : head, there);
     }
     cp_async_commit();
   } else {
@@ -42,17 +49,29 @@ SAGE_DEVICE void stage(uint4* piece, int step, const u16* head, const QuantVPara
   }
 }
 
-/// The magnitudes of `count` tokens (all 16 unless the sequence ends among them), by channel.
-template <bool CENTRED>
-SAGE_DEVICE void magnitudes(const uint4* piece, int step, const float* mean, int count, float (&amax)[8]) {
+/// The magnitudes of a thread's tokens by channel; `there(i)` says whether the sequence has token i.
+template <bool CENTRED, int COUNT, class There>
+SAGE_DEVICE void magnitudes(const uint4* piece, int step, const float* mean, const There& there, float (&amax)[8]) {
+  if constexpr (CENTRED) {
 #pragma unroll
-  for (int i = 0; i < TOKENS; ++i) {
+    for (int i = 0; i < COUNT; ++i) {
+      float value[8];
+      unpack_columns<Input>(piece[i * step], value);
+#pragma unroll
+      for (int j = 0; j < 8; ++j) amax[j] = max_abs(amax[j], there(i) ? value[j] - mean[j] : 0.0f);
+    }
+  } else {
+    uint4 top = make_uint4(0, 0, 0, 0);  // as bits, two channels to an instruction from sm_90 on
+#pragma unroll
+    for (int i = 0; i < COUNT; ++i) {
+      const uint4 x = piece[i * step];
+      top.x = max_magnitude(top.x, x.x), top.y = max_magnitude(top.y, x.y);
+      top.z = max_magnitude(top.z, x.z), top.w = max_magnitude(top.w, x.w);
+    }
     float value[8];
-    unpack_columns<Input>(piece[i * step], value);
+    unpack_columns<Input>(top, value);
 #pragma unroll
-    for (int j = 0; j < 8; ++j)
-      if constexpr (CENTRED) amax[j] = max_abs(amax[j], i < count ? value[j] - mean[j] : 0.0f);
-      else amax[j] = max_abs(amax[j], value[j]);
+    for (int j = 0; j < 8; ++j) amax[j] = max_abs(amax[j], value[j]);
   }
 }
 
@@ -89,59 +108,106 @@ SAGE_DEVICE void convert(const uint4* piece, int step, const float* mean, const 
   }
 }
 
+/// Shared memory of a team beside its pieces.
+struct Scratch {
+  float warp_amax[8][COLUMNS];
+  float amax[COLUMNS];  // of this block, for its cluster
+  float inverse[COLUMNS];
+};
+
+/// 32 channels of a head, and a thread's place in them.
+struct Slice {
+  int head_batch, column0, length, padded;
+  const u16* head;     // the first token
+  unsigned char* out;  // the first of the thread's channels at the first token
+  int column;
+  bool aligned, centred;
+
+  SAGE_DEVICE Slice(const QuantVParams& p, int index, int lane) {
+    const int groups = p.D / COLUMNS;
+    head_batch = index / groups;
+    column0 = index % groups * COLUMNS, column = column0 + lane % 4 * 8;
+    const int h = head_batch % p.H, b = head_batch / p.H;
+    const Sequence sequence = sequence_of(p.cu, b, p.S);
+    length = sequence.length, padded = (length + 127) / 128 * 128;
+    head = static_cast<const u16*>(p.v.data) + (p.cu ? 0 : b * p.v.batch) + h * p.v.head + sequence.first * p.v.token;
+    out = p.v8 + (i64(p.cu ? h : head_batch) * p.D + column) * p.rows + sequence.row;
+    aligned = is_aligned(p.v, p.head_dim), centred = p.smooth && length > 0;
+  }
+  /// Makes the mean in the first 32 of `slots`, if there is to be one.
+  template <class Threads>
+  SAGE_DEVICE void make_mean(const QuantVParams& p, float* slots, Threads team) const {
+    if (!centred) return;
+    if (aligned) mean_of_32_columns<Input, true>(head, p.v.token, length, column0, p.head_dim, slots, team);
+    else mean_of_32_columns<Input, false>(head, p.v.token, length, column0, p.head_dim, slots, team);
+  }
+  SAGE_DEVICE void add_magnitudes(const uint4* piece, int step, const float* mean, int token, float (&amax)[8]) const {
+    const auto there = [count = length - token](int i) { return i < count; };
+    if (centred) magnitudes<true, TOKENS>(piece, step, mean, there, amax);
+    else magnitudes<false, TOKENS>(piece, step, mean, there, amax);
+  }
+  /// Quantize the thread's 16 tokens from `token` on.
+  SAGE_DEVICE void store(const uint4* piece, int step, const float* mean, const float* inverse, int token, i64 rows) const {
+    if (centred) convert<true>(piece, step, mean, inverse, length - token, out + token, rows);
+    else convert<false>(piece, step, mean, inverse, length - token, out + token, rows);
+  }
+};
+
+/// The maxima of a warp's channels, for max_of_warps() after a barrier.
+SAGE_DEVICE void show_warp(Scratch& scratch, int warp, int lane, float (&amax)[8]) {
+#pragma unroll
+  for (int j = 0; j < 8; ++j) {
+    amax[j] = lanes_max_abs<8, 4>(amax[j]);
+    if (lane < 4) scratch.warp_amax[warp][lane * 8 + j] = amax[j];
+  }
+}
+SAGE_DEVICE float max_of_warps(const Scratch& scratch, int warps, int channel) {
+  float amax = 0;
+  for (int w = 0; w < warps; ++w) amax = max_abs(amax, scratch.warp_amax[w][channel]);
+  return amax;
+}
+
+/// What the maximum of a channel gives: its inverse scale for the team and, from one of the teams, scale and mean, at
+/// `first` and following.
+SAGE_DEVICE void conclude(const QuantVParams& p, i64 first, Scratch& scratch, int channel, float amax, float mean,
+                          bool writes) {
+  const bool zero = is_zero_group(amax);
+  scratch.inverse[channel] = zero ? 0.0f : __fdiv_rn(p.vmax, amax);
+  if (!writes) return;
+  p.scale[first + channel] = zero ? 0.0f : amax * __fdiv_rn(1.0f, p.vmax);
+  p.mean[first + channel] = mean;
+}
+
 /// Block `index` of those that prepare V; `pieces` is shared memory for [16][threads], and with smooth for the
 /// kSample / 2 x 32 floats of the mean after it.
 template <Mode PHASE>
 SAGE_DEVICE void run(const QuantVParams& p, int index, uint4* pieces) {
-  __shared__ float warp_amax[8][COLUMNS];
-  __shared__ float block_amax[COLUMNS];
-  __shared__ float inverse_smem[COLUMNS];
-
+  __shared__ Scratch scratch;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int part = index % p.chunks;
-  const int groups = p.D / COLUMNS;
-  const int column0 = index / p.chunks % groups * COLUMNS, column = column0 + lane % 4 * 8;
-  const int head_batch = index / p.chunks / groups;
-  const int h = head_batch % p.H, b = head_batch / p.H;
-  const Sequence sequence = sequence_of(p.cu, b, p.S);
-  const int padded = (sequence.length + 127) / 128 * 128;
-  const u16* head = static_cast<const u16*>(p.v.data) + (p.cu ? 0 : b * p.v.batch) + h * p.v.head + sequence.first * p.v.token;
+  const Slice slice(p, index / p.chunks, lane);
   const int threads = p.chunk / 4;  // a multiple of 32
   const bool busy = threadIdx.x < threads;
   const int token = part * p.chunk + threadIdx.x / 4 * TOKENS;
-  const int count = sequence.length - token;
-
-  const bool aligned = is_aligned(p.v, p.head_dim);
 
   uint4* piece = pieces + threadIdx.x;
-  if (busy) stage(piece, threads, head, p, token, sequence.length, column, aligned);
-
-  const bool centred = p.smooth && sequence.length > 0;
+  if (busy) stage(piece, threads, slice.head, p, token, slice.length, slice.column, slice.aligned);
   float* mean_smem = reinterpret_cast<float*>(pieces + TOKENS * threads);
-  if (centred) {
-    if (aligned) mean_of_32_columns<Input, true>(head, p.v.token, sequence.length, column0, p.head_dim, mean_smem);
-    else mean_of_32_columns<Input, false>(head, p.v.token, sequence.length, column0, p.head_dim, mean_smem);
-  }
+  slice.make_mean(p, mean_smem, Block{});
   const float* mean = mean_smem + lane % 4 * 8;
   cp_async_wait<0>();
 
   if (PHASE != APPLY) {
     if (busy) {
       float amax[8] = {};
-      if (centred) magnitudes<true>(piece, threads, mean, count, amax);
-      else magnitudes<false>(piece, threads, mean, count, amax);
-#pragma unroll
-      for (int j = 0; j < 8; ++j) {
-        amax[j] = lanes_max_abs<8, 4>(amax[j]);
-        if (lane < 4) warp_amax[warp][lane * 8 + j] = amax[j];
-      }
+      slice.add_magnitudes(piece, threads, mean, token, amax);
+      show_warp(scratch, warp, lane, amax);
     }
     __syncthreads();
     if (threadIdx.x < COLUMNS) {
-      float of_block = 0;
-      for (int w = 0; w < threads / 32; ++w) of_block = max_abs(of_block, warp_amax[w][threadIdx.x]);
-      if (PHASE == AMAX) p.partial[(i64(head_batch) * p.chunks + part) * p.D + column0 + threadIdx.x] = of_block;
-      if (PHASE == FUSED) block_amax[threadIdx.x] = of_block;
+      const float of_block = max_of_warps(scratch, threads / 32, threadIdx.x);
+      if (PHASE == AMAX) p.partial[(i64(slice.head_batch) * p.chunks + part) * p.D + slice.column0 + threadIdx.x] = of_block;
+      if (PHASE == FUSED) scratch.amax[threadIdx.x] = of_block;
     }
   }
 
@@ -154,29 +220,20 @@ SAGE_DEVICE void run(const QuantVParams& p, int index, uint4* pieces) {
 #if __CUDA_ARCH__ >= 900
       if (PHASE == FUSED)
         for (int rank = 0; rank < p.chunks; ++rank)
-          amax = max_abs(amax, cluster_load(shared_address(&block_amax[threadIdx.x]), rank));
+          amax = max_abs(amax, cluster_load(shared_address(&scratch.amax[threadIdx.x]), rank));
 #endif
       if (PHASE == APPLY)
         for (int i = 0; i < p.chunks; ++i)
-          amax = max_abs(amax, p.partial[(i64(head_batch) * p.chunks + i) * p.D + column0 + threadIdx.x]);
-      const bool zero = is_zero_group(amax);
-      inverse_smem[threadIdx.x] = zero ? 0.0f : __fdiv_rn(p.vmax, amax);
-      if (part == 0) {
-        const i64 at = i64(head_batch) * p.D + column0 + threadIdx.x;
-        p.scale[at] = zero ? 0.0f : amax * __fdiv_rn(1.0f, p.vmax);
-        p.mean[at] = centred ? mean_smem[threadIdx.x] : 0.0f;
-      }
+          amax = max_abs(amax, p.partial[(i64(slice.head_batch) * p.chunks + i) * p.D + slice.column0 + threadIdx.x]);
+      conclude(p, i64(slice.head_batch) * p.D + slice.column0, scratch, threadIdx.x, amax,
+               slice.centred ? mean_smem[threadIdx.x] : 0.0f, part == 0);
     }
 #if __CUDA_ARCH__ >= 900
     if (PHASE == FUSED) cluster_arrive();  // nobody leaves while its shared memory may be read
 #endif
     __syncthreads();
 
-    if (busy && token < padded) {
-      unsigned char* out = p.v8 + (i64(p.cu ? h : head_batch) * p.D + column) * p.rows + sequence.row + token;
-      if (centred) convert<true>(piece, threads, mean, inverse_smem + lane % 4 * 8, count, out, p.rows);
-      else convert<false>(piece, threads, mean, inverse_smem + lane % 4 * 8, count, out, p.rows);
-    }
+    if (busy && token < slice.padded) slice.store(piece, threads, mean, scratch.inverse + lane % 4 * 8, token, p.rows);
 #if __CUDA_ARCH__ >= 900
     if (PHASE == FUSED) cluster_wait();
 #endif

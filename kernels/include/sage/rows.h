@@ -3,6 +3,7 @@
 #pragma once
 
 #include "sync.h"
+#include "team.cuh"
 
 namespace sage {
 
@@ -36,6 +37,12 @@ SAGE_DEVICE void keep_packed(uint4& piece) {
   asm volatile("" : "+r"(piece.x), "+r"(piece.y), "+r"(piece.z), "+r"(piece.w));
 }
 
+/// The same of an index: what is computed from it is not made before a loop and kept.
+SAGE_DEVICE int keep_index(int index) {
+  asm volatile("" : "+r"(index));
+  return index;
+}
+
 /// The eight values of a piece.
 template <class T>
 SAGE_DEVICE void unpack_columns(const uint4& piece, float (&value)[8]) {
@@ -47,6 +54,17 @@ SAGE_DEVICE void unpack_columns(const uint4& piece, float (&value)[8]) {
     value[2 * i + 1] = f.y;
   }
 }
+
+/// The larger and the smaller of each of eight values; NaN of either stays.
+template <class T>
+SAGE_DEVICE void widen(uint4& most, uint4& least, const uint4& x) {
+  most = make_uint4(T::max(most.x, x.x), T::max(most.y, x.y), T::max(most.z, x.z), T::max(most.w, x.w));
+  least = make_uint4(T::min(least.x, x.x), T::min(least.y, x.y), T::min(least.z, x.z), T::min(least.w, x.w));
+}
+
+/// Larger of each 16-bit half, as magnitudes: the bits of a half or bfloat without its sign are ordered as integers, with
+/// NaN above infinity. `a` has no signs.
+SAGE_DEVICE u32 max_magnitude(u32 a, u32 b) { return __vmaxu2(a, b & 0x7fff7fffu); }
 
 /// The sequence a block works on: its first token, length, and first padded row.
 struct Sequence {
@@ -75,13 +93,14 @@ SAGE_DEVICE int sample_token(int i, int length) {
   return int(((i64(i) << 16) + ((i * 40503 + 32768) & 65535)) * length >> 23);
 }
 
-/// The sampled mean of the 32 columns from `column0` on, for blocks of any size: `slots` is shared memory for
-/// kSample / 2 x 32 floats and holds the mean in its first 32 when all threads return.
-template <class T, bool ALIGNED>
+/// The sampled mean of the 32 columns from `column0` on, by a team: `slots` is shared memory for kSample / 2 x 32 floats
+/// and holds the mean in its first 32 when all threads return.
+template <class T, bool ALIGNED, class Threads>
 SAGE_DEVICE void mean_of_32_columns(const u16* head, i64 token_stride, int length, int column0, int head_dim,
-                                    float* slots) {
+                                    float* slots, Threads team) {
   const int n = sample_count(length);
-  for (int at = threadIdx.x; at < kSample / 2 * 4; at += blockDim.x) {
+#pragma unroll 1
+  for (int at = team.thread(); at < kSample / 2 * 4; at += kTeam) {
     const int i = at / 4, far = i + kSample / 2, column = column0 + at % 4 * 8;
     const uint4 piece =
         load_columns<ALIGNED>(head + sample_token(i, length) * token_stride, column, head_dim, i < n);
@@ -93,13 +112,15 @@ SAGE_DEVICE void mean_of_32_columns(const u16* head, i64 token_stride, int lengt
 #pragma unroll
     for (int j = 0; j < 8; ++j) slots[i * 32 + at % 4 * 8 + j] = value[j] + far_value[j];
   }
+#pragma unroll 1
   for (int half = kSample / 4; half; half /= 2) {
-    __syncthreads();
-    for (int at = threadIdx.x; at < half * 32; at += blockDim.x) slots[at] += slots[at + half * 32];
+    team.sync();
+#pragma unroll 1
+    for (int at = team.thread(); at < half * 32; at += kTeam) slots[at] += slots[at + half * 32];
   }
-  __syncthreads();
-  if (threadIdx.x < 32) slots[threadIdx.x] = __fdiv_rn(slots[threadIdx.x], float(n));
-  __syncthreads();
+  team.sync();
+  if (team.thread() < 32) slots[team.thread()] = __fdiv_rn(slots[team.thread()], float(n));
+  team.sync();
 }
 
 }  // namespace sage

@@ -28,8 +28,36 @@ SAGE_DEVICE void cp_async_wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
 }
 
-/// Programmatic dependent launch (sm_90 and newer, nothing elsewhere). The next kernel in the stream may start once all
-/// blocks have called `allow_dependents`; `wait_for_producers` returns when the previous kernels have finished and their
+/// Barrier `id` of the block's sixteen, for `threads` threads (PTX ISA 9.7.13.1, bar.sync; 0 is the whole block's).
+SAGE_DEVICE void named_barrier(int id, int threads) {
+  asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
+/// Writes and reads that blocks tell each other something by, through L2, and the fence between them and what they tell of
+/// (PTX ISA 8, memory consistency model).
+SAGE_DEVICE void store_flag(u8* at, u8 flag) {
+  asm volatile("st.relaxed.gpu.global.u8 [%0], %1;" ::"l"(at), "r"(u32(flag)) : "memory");
+}
+SAGE_DEVICE uint4 load_flags_16(const u8* at) {
+  uint4 x;
+  asm volatile("ld.relaxed.gpu.global.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w)
+               : "l"(at)
+               : "memory");
+  return x;
+}
+SAGE_DEVICE void fence_gpu() { asm volatile("fence.acq_rel.gpu;" ::: "memory"); }
+/// Orders what was seen in global memory before later asynchronous copies of it (PTX ISA 9.7.13.4, fence.proxy; sm_90).
+SAGE_DEVICE void fence_async_global() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("fence.proxy.async.global;" ::: "memory");
+#endif
+}
+/// Some time between two looks at a flag.
+SAGE_DEVICE void pause() { __nanosleep(100); }
+
+/// Programmatic dependent launch (sm_90 and newer, nothing elsewhere). The next kernel in the stream may start once a thread
+/// of every block has called `allow_dependents`; `wait_for_producers` returns when the previous kernels have finished and their
 /// writes are visible. Both do nothing in an ordinary launch.
 SAGE_DEVICE void allow_dependents() {
 #if __CUDA_ARCH__ >= 900

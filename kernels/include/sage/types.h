@@ -27,6 +27,17 @@ struct Half {
     asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(hi), "f"(lo));
     return pair;
   }
+  /// The larger and the smaller of each half; NaN of either stays.
+  static SAGE_DEVICE u32 max(u32 a, u32 b) {
+    u32 m;
+    asm("max.NaN.f16x2 %0, %1, %2;" : "=r"(m) : "r"(a), "r"(b));
+    return m;
+  }
+  static SAGE_DEVICE u32 min(u32 a, u32 b) {
+    u32 m;
+    asm("min.NaN.f16x2 %0, %1, %2;" : "=r"(m) : "r"(a), "r"(b));
+    return m;
+  }
 };
 
 struct Bfloat {
@@ -38,6 +49,16 @@ struct Bfloat {
     u32 pair;
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(hi), "f"(lo));
     return pair;
+  }
+  static SAGE_DEVICE u32 max(u32 a, u32 b) {
+    u32 m;
+    asm("max.NaN.bf16x2 %0, %1, %2;" : "=r"(m) : "r"(a), "r"(b));
+    return m;
+  }
+  static SAGE_DEVICE u32 min(u32 a, u32 b) {
+    u32 m;
+    asm("min.NaN.bf16x2 %0, %1, %2;" : "=r"(m) : "r"(a), "r"(b));
+    return m;
   }
 };
 

@@ -26,7 +26,8 @@ def lay_out(root: Path, folder: Path) -> None:
     shutil.copytree(root / "kernels/include", folder, dirs_exist_ok=True)
     shutil.copytree(root / "kernels/sage2", folder / "sage2")
     shutil.copytree(EMULATOR, folder, dirs_exist_ok=True)
-    quantizers = (folder / "sage2" / f"{name}.cu" for name in ("quant_k", "quant_kv", "quant_v", "quant_int8", "pack"))
+    names = ("quant_k", "quant_kv", "quant_kv_resident", "quant_v", "quant_int8", "pack")
+    quantizers = (folder / "sage2" / f"{name}.cu" for name in names)
     for path in (*folder.glob("sage/quant_*.cuh"), *quantizers):
         text = path.read_text("utf-8")
         for there, here in SHARED.items():

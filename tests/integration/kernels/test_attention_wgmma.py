@@ -21,7 +21,9 @@ PLAIN, LSE, MASK = range(3)
 pytestmark = [pytest.mark.integration, pytest.mark.skipif(not shutil.which("g++"), reason="needs g++")]
 
 
-def check(emulated: Compile, f16: int, variant: int, case: Case, *, bf16: bool = False, blocks: int = 2) -> None:
+def check(
+    emulated: Compile, f16: int, variant: int, case: Case, *, bf16: bool = False, blocks: int = 2, late: bool = False
+) -> None:
     kind = Kind("", bf16=bf16, vmax=1.125 if f16 else 448.0, error=3e-2, key_block=128, warp=16)
     problem = Problem(kind, case)
     params = problem.params()
@@ -31,7 +33,8 @@ def check(emulated: Compile, f16: int, variant: int, case: Case, *, bf16: bool =
     tokens, group = ctypes.c_longlong(sum(case.q)), 1 if not case.causal else heads
     run = emulated("attention_wgmma.cpp", HEAD_DIM=problem.dim, PV_F16=f16, VARIANT=variant).run
     run.restype = ctypes.c_longlong
-    found = run(ctypes.byref(params), tokens, group, blocks)
+    ready = np.zeros((case.heads[1], 16), np.uint8)
+    found = run(ctypes.byref(params), tokens, group, blocks, ctypes.c_void_p(ready.ctypes.data) if late else None)
     assert found == -1, f"block {found} hangs"
     out = from16(problem.out, bf16=bf16).astype(np.float64)
     assert np.isfinite(out).all()
@@ -69,6 +72,18 @@ def test_attention(emulated: Compile, case: Case, f16: int, channels: int) -> No
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_lse(emulated: Compile, case: Case, f16: int, channels: int) -> None:
     check(emulated, f16, LSE, Case(**{**vars(case), "channels": channels}), bf16=True, blocks=1)
+
+
+@pytest.mark.parametrize("channels", [64, 128])
+@pytest.mark.parametrize(("f16", "variant"), [(1, PLAIN), (0, PLAIN), (1, LSE), (0, LSE), (0, MASK)])
+@pytest.mark.parametrize("causal", [False, True])
+def test_heads_that_are_prepared_late(
+    emulated: Compile, f16: int, variant: int, channels: int, *, causal: bool
+) -> None:
+    case = Case(
+        q=(200,), k=(300,), heads=(4, 2), channels=channels, causal=causal, mask="bool" if variant == MASK else ""
+    )
+    check(emulated, f16, variant, case, late=True)
 
 
 @pytest.mark.parametrize("channels", [64, 128])

@@ -46,6 +46,17 @@ class Params(ctypes.Structure):
     _fields_ = [("k", KParams), ("v", VParams), ("k_blocks", ctypes.c_int), ("v_blocks", ctypes.c_int)]
 
 
+class ResidentParams(ctypes.Structure):
+    """struct QuantKVResidentParams."""
+
+    _fields_ = [
+        ("k", KParams),
+        ("v", VParams),
+        *((name, ctypes.c_int) for name in ("heads", "v_parts", "parts", "early", "late_blocks")),
+        *((name, ctypes.c_void_p) for name in ("ready", "counter")),
+    ]
+
+
 class Case:
     """K and V of some sequences, their operands as the launcher would lay them out, and the arguments."""
 
@@ -117,6 +128,30 @@ class Case:
         given = (scales[..., 0] if self.per_warp else scales.flatten(1))[:, : wanted.scale.shape[2]]
         assert torch.equal(given, wanted.scale[0])
 
+    def check_v(self, i: int, reference: Any, mean: Any, vmax: float) -> None:
+        """The same of V."""
+        length, channels = self.lengths[i], self.channels
+        row, end = self.first_rows[i], self.first_rows[i] + padded(length)
+        kept = self.v_mean[i, :, :channels]
+        assert torch.equal(kept, torch.zeros_like(kept) if mean is None else mean[0])
+        made = reference.quantize_v(self.v[None, :, self.starts[i] : self.starts[i] + length], vmax, mean)
+        v8 = self.v8[:, :, row:end].view(self.heads, self.dim, -1, 16)
+        natural = torch.empty_like(v8)
+        natural[..., torch.tensor(TOKENS)] = v8
+        natural = natural.reshape(self.heads, self.dim, -1)
+        assert torch.equal(natural[:, :channels, :length], made.values[0].view(torch.int8).transpose(1, 2))
+        assert not natural[:, :, length:].any()
+        assert torch.equal(self.v_scale[i, :, :channels], made.scale[0, :, 0])
+
+    def check(self, reference: Any, *, smooth_k: bool, smooth_v: bool, vmax: float) -> None:
+        for i, length in enumerate(self.lengths):
+            if length:
+                tokens = slice(self.starts[i], self.starts[i] + length)
+                sides = ((self.k, smooth_k), (self.v, smooth_v))
+                k_mean, v_mean = (reference.sampled_mean(x[None, :, tokens]) if wanted else None for x, wanted in sides)
+                self.check_k(i, reference, k_mean)
+                self.check_v(i, reference, v_mean, vmax)
+
 
 @pytest.mark.parametrize("fused", [False, True], ids=["two passes", "one pass"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["f16", "bf16"])
@@ -152,24 +187,42 @@ def test_k_and_v(
     if not fused:
         assert launched("quant_v.cu", params.v, params.v_blocks, 256, **macros) == -1, "a block hangs"
     assert int(case.counter) == 0
-    for i, length in enumerate(lengths):
-        if not length:
-            continue
-        tokens = slice(case.starts[i], case.starts[i] + length)
-        row, end = case.first_rows[i], case.first_rows[i] + padded(length)
-        k, v = case.k[None, :, tokens], case.v[None, :, tokens]
-        means = [reference.sampled_mean(x) if smooth else None for x in (k, v)]
-        assert torch.equal(case.v_mean[i, :, :channels], torch.zeros(2, channels) if means[1] is None else means[1][0])
-        case.check_k(i, reference, means[0])
-        made = reference.quantize_v(v, 448.0, means[1])
-        v8 = case.v8[:, :, row:end].view(case.heads, case.dim, -1, 16)
-        natural = torch.empty_like(v8)
-        natural[..., torch.tensor(TOKENS)] = v8
-        natural = natural.reshape(case.heads, case.dim, -1)
-        wanted_v = made.values[0].view(torch.int8).transpose(1, 2)
-        assert torch.equal(natural[:, :channels, :length], wanted_v)
-        assert not natural[:, :, length:].any()
-        assert torch.equal(case.v_scale[i, :, :channels], made.scale[0, :, 0])
+    case.check(reference, smooth_k=smooth, smooth_v=smooth, vmax=448.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["f16", "bf16"])
+@pytest.mark.parametrize(
+    ("lengths", "channels"),
+    [((1,), 64), ((517,), 128), ((130,), 40), ((5, 0, 300, 129), 64), ((9, 2500), 72)],
+    ids=["one token", "plain", "padded", "packed", "chunks"],
+)
+@pytest.mark.parametrize(("blocks", "early", "late_blocks"), [(2, 10**6, 1), (3, 4, 1), (5, 0, 2), (1, 3, 1)])
+def test_k_and_v_by_resident_blocks(
+    launched: Launch,
+    reference: Any,
+    dtype: Any,
+    lengths: tuple[int, ...],
+    channels: int,
+    blocks: int,
+    early: int,
+    late_blocks: int,
+) -> None:
+    case = Case(lengths, channels, dtype, block=128, per_warp=False)
+    both = case.params(smooth=True, vmax=1.125, fused=True)
+    p = ResidentParams(both.k, both.v)
+    p.k.counter, p.counter = None, case.counter.data_ptr()
+    p.v.smooth = 0
+    p.k.tiles_per_cta = max(2, -(-p.k.tiles // 8))  # the launcher gives more, which leaves fewer parts
+    p.heads, p.v_parts = len(lengths) * case.heads, case.dim // 32
+    p.parts = p.v_parts - (-p.k.tiles // p.k.tiles_per_cta)
+    p.early, p.late_blocks = min(early, p.heads * p.parts), late_blocks
+    ready = torch.full((p.heads, 16), 1, dtype=torch.uint8)  # as an earlier call left them
+    p.ready = ready.data_ptr()
+    macros = {"DTYPE_BF16": int(dtype == torch.bfloat16), "__CUDA_ARCH__": 900, "HEAD_DIM": case.dim}
+    assert launched("quant_kv_resident.cu", p, blocks, 768, **macros) == -1, "a block hangs"
+    assert int(case.counter) == 0
+    assert bool((ready == 1).all())
+    case.check(reference, smooth_k=True, smooth_v=False, vmax=1.125)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["f16", "bf16"])

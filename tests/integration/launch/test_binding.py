@@ -52,24 +52,24 @@ def h200(probes: dict[str, Probe]) -> Probe:
         ),
         ({"path": "f8"}, ["sage2_quant_kv_fused_f16_d64", "sage2_mma_f8_d64"]),
         ({"path": "f8", "accum": "fp32+fp16"}, ["sage2_quant_kv_fused_f16_d64", "sage2_mma_f8_acc16_d64"]),
-        ({"path": "f8_sm90"}, ["sage2_quant_kv_fused_f16_d64", "sage2_wgmma_d64_f32_plain"]),
-        ({"path": "f8_sm90", "D": 96, "lse": 1}, ["sage2_quant_kv_fused_f16_d128", "sage2_wgmma_d128_f32_lse"]),
+        ({"path": "f8_sm90"}, ["sage2_quant_kv_resident_f16_d64", "sage2_wgmma_d64_f32_plain"]),
+        ({"path": "f8_sm90", "D": 96, "lse": 1}, ["sage2_quant_kv_resident_f16_d128", "sage2_wgmma_d128_f32_lse"]),
         (
             {"path": "f8_sm90", "accum": "fp32+fp16", "Sk": 9000},
             ["sage2_quant_kv_amax_f16_d64", "sage2_quant_v_apply_f16", "sage2_wgmma_d64_f16_plain"],
         ),
         (
             {"path": "f8_sm90", "accum": "fp32+fp16", "mask": "f32"},
-            ["sage2_quant_kv_fused_f16_d64", "sage2_wgmma_d64_f32_mask"],
+            ["sage2_quant_kv_resident_f16_d64", "sage2_wgmma_d64_f32_mask"],
         ),
         (
             {"path": "f8_sm90", "q__offset": 2},
-            ["sage2_pack_f16", "sage2_quant_kv_fused_f16_d64", "sage2_wgmma_d64_f32_plain"],
+            ["sage2_pack_f16", "sage2_quant_kv_resident_f16_d64", "sage2_wgmma_d64_f32_plain"],
         ),
         # A row that all queries share has no place in a tensor map.
         (
             {"path": "f8_sm90", "q__expanded": 1},
-            ["sage2_pack_f16", "sage2_quant_kv_fused_f16_d64", "sage2_wgmma_d64_f32_plain"],
+            ["sage2_pack_f16", "sage2_quant_kv_resident_f16_d64", "sage2_wgmma_d64_f32_plain"],
         ),
     ],
     ids=str,
@@ -86,9 +86,30 @@ def test_a_kernel_that_the_wheel_lacks_for_the_gpu_is_named(probes: dict[str, Pr
     assert not probes["8.0"]("attention", path="f16").error
 
 
+@pytest.mark.parametrize(
+    ("words", "form"),
+    [
+        ({"Hkv": 8, "Sk": 1024, "D": 128}, "resident"),
+        ({"B": 4, "Hkv": 32, "Sk": 1024, "D": 128}, "fused"),
+        ({"B": 4, "Hkv": 32, "Sk": 2048, "D": 128}, "resident"),
+        ({"B": 4, "Hkv": 32, "Sk": 2048, "D": 64}, "fused"),
+        ({"B": 4, "Hkv": 32, "Sk": 32768, "D": 64}, "resident"),
+        ({"Hkv": 24, "Sk": 4608, "D": 128}, "fused"),
+        ({"Hkv": 24, "Sk": 32768, "D": 128}, "amax"),
+        ({"k__offset": 2}, "fused"),
+        ({"v__gap": 1}, "fused"),
+        ({"smooth_v": 1}, "fused"),
+    ],
+    ids=str,
+)
+def test_how_keys_and_values_are_prepared(h200: Probe, words: dict[str, Any], form: str) -> None:
+    words = {"path": "f8_sm90", "Hq": words.get("Hkv", 2), **words}
+    assert f"sage2_quant_kv_{form}_" in h200("attention", **words).kernels[0]
+
+
 SHAPES = st.fixed_dictionaries(
     {
-        "B": st.integers(1, 3),
+        "B": st.sampled_from([1, 2, 3, 60]),
         "Sq": st.sampled_from([1, 63, 64, 129, 1000, 5000]),
         "Sk": st.sampled_from([1, 64, 127, 128, 1025, 8192, 9000]),
         "D": st.integers(1, 256),
@@ -144,6 +165,14 @@ def check_launches(outcome: Outcome, words: dict[str, Any], q_tokens: int, k_tok
         (values,) = (x for x in outcome.launches if "v.partial" in x)
         places += [(values["v.mean"], means)]
         assert attention["v_mean"] == (values["v.mean"] if words["smooth_v"] else 0)
+        if "resident" in values["kernel"]:  # attention begins beside the preparation
+            assert values["early"] <= values["heads"] * values["parts"]
+            assert values["parts"] <= 16
+            assert attention["wgmma.ready"] == values["ready"]
+            places += [(values["ready"], values["heads"] * 16)]
+        else:
+            assert not attention.get("wgmma.ready")
+            assert not values.get("ready")
         chunks = values["v.chunks"] if "amax" in values["kernel"] else 0  # whose maxima are between two passes
         places += [(values["v.partial"], heads * chunks * padded * 4)]
     elif attention["v_mean"]:

@@ -23,7 +23,7 @@ SAGE_DEVICE void load_keys_and_values(const AttnWgmmaParams& w, const TensorMap&
   Tile tile = get_tile(w, blockIdx.x);
   const bool early = tile.row0 < tile.q_len;  // Q can be fetched before K and V are ready
   if (early) announce(tile, smem, turn);
-  wait_for_producers();
+  if (!w.ready) wait_for_producers();
   if (!early) {
     tile = find_tile(w, gridDim.x + atomicAdd(w.attn.counter, 1));
     announce(tile, smem, turn);
@@ -35,6 +35,7 @@ SAGE_DEVICE void load_keys_and_values(const AttnWgmmaParams& w, const TensorMap&
     // The next tile is claimed late, for balance, but early enough to quantize its Q in time.
     const int claim_at = min(kStages, max(tile.kv_tiles, 1)) - 1;
     Tile next;
+    await_operands(w, tile, false);
     for (int n = max(tile.kv_tiles, 1) - 1; n >= 0; n--) {
       if (n == claim_at) {
         next = find_tile(w, gridDim.x + atomicAdd(w.attn.counter, 1));
@@ -54,6 +55,7 @@ SAGE_DEVICE void load_keys_and_values(const AttnWgmmaParams& w, const TensorMap&
     }
     tile = next;
   }
+  if (w.ready) wait_for_producers();  // memory that they write is free once this kernel has ended
 }
 
 }  // namespace sage

@@ -24,10 +24,6 @@ SAGE_DEVICE void copy_q(const AttnWgmmaParams& w, const TensorMap& q_map, const 
                 w.attn.q.head ? tile.head : 0, w.attn.q.batch ? tile.batch : 0);
 }
 
-// Larger of each 16-bit half, as magnitudes: the bits of a half or bfloat without its sign are ordered as integers, with
-// NaN above infinity.
-SAGE_DEVICE u32 max_magnitude(u32 a, u32 b) { return __vmaxu2(a, b & 0x7fff7fffu); }
-
 // Eight channels of a raw row, at the lane's own address `at` and an offset that all lanes share.
 template <bool TAIL>
 SAGE_DEVICE uint4 load_raw(u32 at, int offset, bool valid) {
@@ -134,11 +130,11 @@ SAGE_DEVICE void produce_queries(const AttnWgmmaParams& w, const TensorMap& q_ma
   if (copies) tma_prefetch(q_map);
   Tile tile = await_tile(smem, 0);
   if (copies && tile.kv_tiles >= 0) copy_q(w, q_map, tile, smem);
-  if constexpr (kLse) wait_for_producers();  // k_mean is theirs
   for (u32 turn = 0; tile.kv_tiles >= 0; turn++) {
     const u32 buffer = turn & 1;
     mbarrier_wait(smem + kQEmpty + 8 * buffer, turn / 2 & 1 ^ 1);
-    if constexpr (kLse) {
+    if constexpr (kLse) {  // k_mean is needed at once
+      await_operands(w, tile, turn == 0);
       load_channels(p, tile, smem, turn, warp, lane);
       __syncwarp();
     }
@@ -149,7 +145,7 @@ SAGE_DEVICE void produce_queries(const AttnWgmmaParams& w, const TensorMap& q_ma
     __syncwarp();
     if (lane == 0) mbarrier_arrive(smem + kRawEmpty);
     if constexpr (!kLse) {
-      if (turn == 0) wait_for_producers();
+      await_operands(w, tile, turn == 0);
       load_channels(p, tile, smem, turn, warp, lane);
       __syncwarp();
     }

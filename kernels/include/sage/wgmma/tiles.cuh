@@ -2,6 +2,8 @@
 // a ring of slots in shared memory.
 #pragma once
 
+#include <sage/ready.cuh>
+
 #include "config.cuh"
 
 namespace sage {
@@ -41,6 +43,13 @@ SAGE_DEVICE Tile get_tile(const AttnWgmmaParams& w, int index) {
   const int visible = p.causal ? min(tile.kv_len, tile.row0 + kM) : tile.kv_len;
   tile.kv_tiles = (visible + kN - 1) / kN;
   return tile;
+}
+
+// Waits for the tile's K and V, if they are prepared beside this kernel; else the first wait is for the kernels before.
+SAGE_DEVICE void await_operands(const AttnWgmmaParams& w, const Tile& tile, bool first) {
+  const AttnParams& p = w.attn;
+  if (w.ready) await_ready(w.ready, tile.batch * p.Hkv + tile.head / (p.Hq / p.Hkv));
+  else if (first) wait_for_producers();
 }
 
 // The first tile with query rows from `index` on, which is claimed from the counter that all blocks share.

@@ -35,20 +35,20 @@ struct Index { unsigned x; } threadIdx, blockIdx, blockDim, gridDim;
 
 namespace emulator {
 
-struct Copy { unsigned to; const void* from; bool valid; };
+struct Copy { unsigned to; const void* from; bool valid; int group; };
 constexpr int kStack = 1 << 18;
 struct Fiber {
   ucontext_t context;
   std::unique_ptr<char[]> stack{new char[kStack]};  // of which only what is used is there
   std::vector<Copy> copies;
   bool done;
-  int parity, cluster_generation;
+  int parity, cluster_generation, group;
 };
 struct Rendezvous { int arrived, generation; };
 
 constexpr int kMost = 256 * kMostBlocks;
 std::unique_ptr<Fiber> fibers[kMost];
-Rendezvous warps[kMost / 32], blocks[kMostBlocks], cluster;
+Rendezvous warps[kMost / 32], blocks[kMostBlocks], teams[kMostBlocks][16], cluster;
 unsigned slots[2][kMost][16];
 ucontext_t scheduler;
 unsigned long progress;
@@ -99,13 +99,14 @@ inline bool run(int block_threads, unsigned first, std::function<void()> work, i
   later.clear();
   for (const auto& prepare : at_start) prepare();
   std::memset(blocks, 0, sizeof blocks);
+  std::memset(teams, 0, sizeof teams);
   cluster = {};
   std::memset(shared, 0xAB, size * kBlockMemory);  // what shared memory holds at first is anything
   for (int i = 0; i < count; i++) {
     if (!fibers[i]) fibers[i] = std::make_unique<Fiber>();
     Fiber& f = *fibers[i];
     f.done = false;
-    f.parity = 0;
+    f.parity = f.group = 0;
     f.copies.clear();
     getcontext(&f.context);
     f.context.uc_stack = {f.stack.get(), 0, kStack};

@@ -48,7 +48,7 @@ void describe(const sage::AttnWgmmaParams& p, const Printer& print) {
   describe(p.attn, print);
   const Printer tiles{"wgmma."};
   tiles("bf16", p.bf16), tiles("per_warp", p.per_warp), tiles("row_tiles", p.row_tiles);
-  tiles("head_group", p.head_group), tiles("tiles", p.tiles);
+  tiles("head_group", p.head_group), tiles("tiles", p.tiles), tiles("ready", static_cast<const void*>(p.ready));
 }
 void describe(const sage::QuantKParams& p, const Printer& print) {
   print.rows("k", p.k);
@@ -63,6 +63,10 @@ void describe(const sage::QuantVParams& p, const Printer& print) {
 void describe(const sage::QuantKVParams& p, const Printer& print) {
   describe(p.k, Printer{"k."}), describe(p.v, Printer{"v."});
   FIELD(k_blocks) FIELD(v_blocks)
+}
+void describe(const sage::QuantKVResidentParams& p, const Printer& print) {
+  describe(p.k, Printer{"k."}), describe(p.v, Printer{"v."});
+  FIELD(heads) FIELD(v_parts) FIELD(parts) FIELD(early) FIELD(late_blocks) FIELD(ready) FIELD(counter)
 }
 void describe(const sage::QuantInt8Params& p, const Printer& print) {
   print.rows("x", p.x);
@@ -145,7 +149,8 @@ CUresult cuLaunchKernelEx(const CUlaunchConfig* config, CUfunction function, voi
               kernel.c_str(), config->gridDimX, config->blockDimX, config->sharedMemBytes, cluster, dependent);
   const bool known = print_if<sage::AttnWgmmaParams>(kernel, "sage2_wgmma", arguments) ||
                      print_if<sage::AttnParams>(kernel, "sage2_mma", arguments) ||
-                     print_if<sage::QuantKVParams>(kernel, "sage2_quant_kv", arguments) ||
+                     print_if<sage::QuantKVResidentParams>(kernel, "sage2_quant_kv_resident", arguments) ||
+      print_if<sage::QuantKVParams>(kernel, "sage2_quant_kv", arguments) ||
                      print_if<sage::QuantKParams>(kernel, "sage2_quant_k_", arguments) ||
                      print_if<sage::QuantVParams>(kernel, "sage2_quant_v", arguments) ||
                      print_if<sage::QuantInt8Params>(kernel, "sage2_quant_int8", arguments) ||

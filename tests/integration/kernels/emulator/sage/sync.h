@@ -1,23 +1,39 @@
 #pragma once
+#include <algorithm>
 #include "types.h"
 namespace sage {
 inline u32 shared_address(const void* pointer) { return static_cast<u32>(static_cast<const u8*>(pointer) - shared); }
-inline void cp_async_16(u32 to, const void* from, bool valid) { emulator::self().copies.push_back({to, from, valid}); }
-inline void cp_async_commit() {}
+inline void cp_async_16(u32 to, const void* from, bool valid) { emulator::self().copies.push_back({to, from, valid, emulator::self().group}); }
+inline void cp_async_commit() { emulator::self().group++; }
 template <int N>
 inline void cp_async_wait() {
-  static_assert(N == 0, "groups are not told apart");
-  for (const emulator::Copy& copy : emulator::self().copies) {
+  auto& copies = emulator::self().copies;
+  const auto lands = [](const emulator::Copy& copy) { return copy.group < emulator::self().group - N; };
+  for (const emulator::Copy& copy : copies) {
+    if (!lands(copy)) continue;
     if (copy.valid) std::memcpy(shared + copy.to, copy.from, 16);
     else std::memset(shared + copy.to, 0, 16);
   }
-  emulator::self().copies.clear();
+  copies.erase(std::remove_if(copies.begin(), copies.end(), lands), copies.end());
 }
 inline uint4 load_global_once_16(const void* from) {
   uint4 x;
   std::memcpy(&x, from, 16);
   return x;
 }
+inline void named_barrier(int id, int threads) { emulator::meet(emulator::teams[emulator::rank()][id], threads); }
+inline void store_flag(u8* at, u8 flag) {
+  *at = flag;
+  emulator::progress++;
+}
+inline uint4 load_flags_16(const u8* at) {
+  uint4 x;
+  std::memcpy(&x, at, 16);
+  return x;
+}
+inline void fence_gpu() {}
+inline void fence_async_global() {}
+inline void pause() { emulator::yield(); }
 inline void wait_for_producers() {}
 inline void allow_dependents() {}
 inline void cluster_arrive() {

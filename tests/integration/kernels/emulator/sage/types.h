@@ -7,7 +7,14 @@ typedef unsigned short u16;
 typedef unsigned int u32;
 typedef unsigned long long u64;
 #define SAGE_DEVICE inline
+template <class T, class Pick>
+inline u32 by_halves(u32 a, u32 b, Pick pick) {
+  const float2 x = T::unpack(a), y = T::unpack(b);
+  return T::pack(x.x != x.x || y.x != y.x ? NAN : pick(x.x, y.x), x.y != x.y || y.y != y.y ? NAN : pick(x.y, y.y));
+}
 struct Half {
+  static u32 max(u32 a, u32 b) { return by_halves<Half>(a, b, [](float x, float y) { return x > y ? x : y; }); }
+  static u32 min(u32 a, u32 b) { return by_halves<Half>(a, b, [](float x, float y) { return x < y ? x : y; }); }
   static float2 unpack(u32 pair) {
     _Float16 x[2];
     std::memcpy(x, &pair, 4);
@@ -21,6 +28,8 @@ struct Half {
   }
 };
 struct Bfloat {
+  static u32 max(u32 a, u32 b) { return by_halves<Bfloat>(a, b, [](float x, float y) { return x > y ? x : y; }); }
+  static u32 min(u32 a, u32 b) { return by_halves<Bfloat>(a, b, [](float x, float y) { return x < y ? x : y; }); }
   static float2 unpack(u32 pair) { return {__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000u)}; }
   static u32 round(float x) {
     const u32 bits = __float_as_uint(x);
