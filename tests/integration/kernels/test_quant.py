@@ -216,7 +216,7 @@ def test_k_and_v_by_resident_blocks(
     p.heads, p.v_parts = len(lengths) * case.heads, case.dim // 32
     p.parts = p.v_parts - (-p.k.tiles // p.k.tiles_per_cta)
     p.early, p.late_blocks = min(early, p.heads * p.parts), late_blocks
-    ready = torch.full((p.heads, 16), 1, dtype=torch.uint8)  # as an earlier call left them
+    ready = torch.full((p.heads, 16), 3, dtype=torch.uint8)  # each is cleared, then set once (emulator/sage/sync.h)
     p.ready = ready.data_ptr()
     macros = {"DTYPE_BF16": int(dtype == torch.bfloat16), "__CUDA_ARCH__": 900, "HEAD_DIM": case.dim}
     assert launched("quant_kv_resident.cu", p, blocks, 768, **macros) == -1, "a block hangs"

@@ -95,6 +95,12 @@ def test_a_kernel_that_the_wheel_lacks_for_the_gpu_is_named(probes: dict[str, Pr
         ({"B": 4, "Hkv": 32, "Sk": 2048, "D": 64}, "fused"),
         ({"B": 4, "Hkv": 32, "Sk": 32768, "D": 64}, "resident"),
         ({"Hkv": 24, "Sk": 4608, "D": 128}, "fused"),
+        # What tests/gpu/test_faults.py compares with K at an odd address.
+        ({"Hq": 4, "Hkv": 2, "Sq": 100, "Sk": 90, "D": 64}, "resident"),
+        ({"B": 2, "Hq": 24, "Hkv": 8, "Sq": 700, "Sk": 2000, "D": 128}, "resident"),
+        ({"B": 4, "Hkv": 32, "Sq": 300, "Sk": 2500, "D": 72}, "resident"),
+        ({"B": 4, "Hkv": 32, "Sq": 200, "Sk": 4100, "D": 64}, "resident"),
+        ({"B": 4, "Hkv": 32, "Sq": 200, "Sk": 4100, "D": 64, "k__offset": 2}, "fused"),
         ({"Hkv": 24, "Sk": 32768, "D": 128}, "amax"),
         ({"k__offset": 2}, "fused"),
         ({"v__gap": 1}, "fused"),

@@ -22,8 +22,9 @@ inline uint4 load_global_once_16(const void* from) {
   return x;
 }
 inline void named_barrier(int id, int threads) { emulator::meet(emulator::teams[emulator::rank()][id], threads); }
+// A flag counts as set only if it was cleared before, and once.
 inline void store_flag(u8* at, u8 flag) {
-  *at = flag;
+  *at = !flag ? 0x80 : *at == 0x80 ? flag : 0xEE;
   emulator::progress++;
 }
 inline uint4 load_flags_16(const u8* at) {
