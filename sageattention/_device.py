@@ -19,6 +19,8 @@ from sageattention import _dispatch, _record  # noqa: E402
 
 LIMIT = _dispatch.PATHS["f16"].max_head_dim
 FP8_LIMIT = _dispatch.PATHS["f8"].max_head_dim
+UNQUANTIZED_QK = ("f8_sm90_qk16", "none", "fp32+fp16")
+"""Path, granularity and accumulator in place of ``f8_sm90`` where `_dispatch.quantizes_qk` says no."""
 
 
 def index(q: torch.Tensor) -> int:

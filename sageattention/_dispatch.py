@@ -24,8 +24,9 @@ class Arch:
 class Path:
     """One family of attention kernels and the option values it computes.
 
-    ``family`` begins the names of its plain kernels (`kernel` gives each in full). ``granularity`` and
-    ``accumulators`` list the values allowed, the default first; ``max_head_dim`` is the largest head dim; ``key_block``
+    ``family`` begins the names of its plain kernels (`kernel` gives each in full). ``granularity`` (of the scales of Q
+    and K, ``none`` where they stay in 16 bits) and ``accumulators`` list the values allowed, the default first;
+    ``max_head_dim`` is the largest head dim; ``key_block``
     is the tokens of K that share a quantization block, ``warp_rows`` the rows of Q that a warp holds up to head dim
     128; ``v_max`` the largest magnitude that V is scaled to for each accumulator (0 where V stays in 16 bits).
     """
@@ -62,7 +63,7 @@ ARCHS: Dict[str, Arch] = {
     "sm_87": Arch(_FP16_ONLY, "11.4"),
     "sm_89": Arch(_FP8, "12.4"),
     "sm_90": Arch(_FP16_ONLY, "11.8"),
-    "sm_90a": Arch(("f8_sm90", "f16"), "12.0"),
+    "sm_90a": Arch(("f8_sm90", "f8_sm90_qk16", "f16"), "12.0"),
     "sm_100": Arch(_FP16_ONLY, "12.8"),
     "sm_100a": Arch(_FP16_ONLY, "12.8"),
     "sm_100f": Arch(_FP16_ONLY, "12.9"),
@@ -112,6 +113,16 @@ PATHS: Dict[str, Path] = {
         {"fp32+fp16": 1.125, "fp32+fp32": 448.0},
         "INT8 QK, FP8 PV (wgmma)",
     ),
+    "f8_sm90_qk16": Path(
+        "sage2_wgmma_qk16",
+        ("none",),
+        ("fp32+fp16",),
+        128,
+        128,
+        16,
+        {"fp32+fp16": 1.125},
+        "16-bit QK, FP8 PV (wgmma)",
+    ),
 }
 
 # FP8 products summed in FP16 need PTX ISA 8.7.
@@ -159,12 +170,26 @@ def kernel(path: str, dtype: str, head_dim: int, accumulator: str, masked: bool,
     if path == "f8_sm90":
         sums = "f16" if narrow and accumulator == "fp32+fp16" else "f32"
         return f"sage2_wgmma_d{padded}_{sums}_{'mask' if masked else 'lse' if lse else 'plain'}"
+    if path == "f8_sm90_qk16":
+        return f"sage2_wgmma_qk16_{dtype}_d{padded}_{'lse' if lse else 'plain'}"
     kind = dtype
     if path == "f8":
         kind = "f8_acc16" if narrow and accumulator == "fp32+fp16" else "f8"
     elif narrow:
         kind = {"fp16": "acc16", "fp16+fp32": "flush16"}.get(accumulator, dtype)
     return f"sage2_mma_{'mask_' if masked else ''}{kind}_d{padded}"
+
+
+def quantizes_qk(head_dim: int, rows: int, is_causal: bool, masked: bool, sm_scale: float) -> bool:
+    """Whether a call of `sageattn` is faster with INT8 Q and K, path ``f8_sm90``, than by ``f8_sm90_qk16``.
+
+    ``rows`` of Q share a head of K. Preparing K takes time for every key, and saves some for every row that looks at
+    it: from head dim 65 on it pays above about 1024 rows (bench/NOTES-hopper.md); below, exponentials take longer than
+    either product. Masks and negative scales have INT8 kernels alone.
+    """
+    if masked or not sm_scale >= 0:
+        return True
+    return padded_head_dim(head_dim) > 64 and rows > (2048 if is_causal else 1024)  # noqa: PLR2004 - see the docstring
 
 
 def rank(arch: str, capability: Capability) -> int:
@@ -199,8 +224,13 @@ def paths_of(arch: str, cuda: str) -> Dict[str, Tuple[str, ...]]:
     return offered
 
 
-def choose(capability: Capability, wheel_archs: Iterable[str], cuda: str, head_dim: int) -> Choice:
-    """What `sageattn` runs for a head dim. Raises LookupError if the wheel has no code for the GPU."""
+def choose(
+    capability: Capability, wheel_archs: Iterable[str], cuda: str, head_dim: int, quantized_qk: bool = True
+) -> Choice:
+    """What `sageattn` runs for a head dim; ``quantized_qk`` is what `quantizes_qk` said, and matters on Hopper alone.
+
+    Raises LookupError if the wheel has no code for the GPU.
+    """
     arch = arch_for(capability, wheel_archs)
     if arch is None:
         raise LookupError(capability)
@@ -208,6 +238,8 @@ def choose(capability: Capability, wheel_archs: Iterable[str], cuda: str, head_d
     path = next((name for name in offered if head_dim <= PATHS[name].max_head_dim), "f16")
     best = next(iter(offered))
     reason = f"best path of {arch}" if path == best else f"{best} takes head dims up to {PATHS[best].max_head_dim}"
+    if path == "f8_sm90" and not quantized_qk:
+        path, reason = "f8_sm90_qk16", f"best path of {arch} where quantizing Q and K takes longer than it saves"
     granularity = _GRANULARITY.get((path, capability[0]), PATHS[path].granularity[0])
     return Choice(arch, path, granularity, offered[path][0], reason)
 

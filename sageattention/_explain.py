@@ -16,7 +16,7 @@ class Explanation:
     arch: str
     """Architecture of the cubins used."""
     path: str
-    """``f16``, ``f8`` or ``f8_sm90``."""
+    """``f16``, ``f8``, ``f8_sm90`` or ``f8_sm90_qk16``."""
     what: str
     reason: str
     qk_quant_gran: str
@@ -35,12 +35,15 @@ class Explanation:
 
     def __str__(self) -> str:
         per = "lane's" if self.qk_quant_gran == "per_thread" else "warp's"
+        qk = f"INT8 {self.qk_quant_gran}: a scale a {per} rows; K less its mean, by {self.key_block}"
+        if self.qk_quant_gran == "none":
+            qk = "in their 16 bits"
         v = f"FP8 e4m3, one scale a channel, largest magnitude {self.v_max:g}" if self.v_max else "in its 16 bits"
         return "\n".join(
             [
                 f"GPU:       {self.gpu} (compute capability {self.capability[0]}.{self.capability[1]})",
                 f"path:      {self.path}: {self.what}; {self.reason}",
-                f"Q, K:      INT8 {self.qk_quant_gran}: a scale a {per} rows; K less its mean, by {self.key_block}",
+                f"Q, K:      {qk}",
                 f"V:         {v}; products summed in {self.pv_accum_dtype}",
                 f"head dim:  {self.head_dim} in kernels of {self.padded_head_dim}",
                 f"kernel:    {self.kernel} in {self.cubins}",
@@ -56,9 +59,13 @@ def explain(
     head_dim: int,
     masked: bool,
     lse: bool,
+    quantized_qk: bool,
 ) -> Explanation:
-    """``dtype`` is ``f16`` or ``bf16``. Raises LookupError if the wheel has no code for the GPU."""
-    choice = _dispatch.choose(capability, record.archs, record.cuda, head_dim)
+    """``dtype`` is ``f16`` or ``bf16``; ``quantized_qk`` is what `_dispatch.quantizes_qk` said.
+
+    Raises LookupError if the wheel has no code for the GPU.
+    """
+    choice = _dispatch.choose(capability, record.archs, record.cuda, head_dim, quantized_qk)
     path = _dispatch.PATHS[choice.path]
     return Explanation(
         gpu=gpu,

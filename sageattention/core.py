@@ -58,6 +58,7 @@ def sageattn(
 ) -> Result:
     """Attention by the best kernel for the GPU: FP8 PV where its tensor cores have FP8, else FP16 PV; see `explain`.
 
+    QK is INT8, but on Hopper 16-bit where quantizing would take longer than it saves: head dims up to 64, and short q.
     Head dims up to 256; from 129 on the FP16 kernels serve every GPU. ``smooth_k`` is accepted and K is always
     smoothed: the result can only be nearer to the exact one.
     """
@@ -67,6 +68,14 @@ def sageattn(
     layout, _ = _checked("sageattn", q, k, v, tensor_layout, attn_mask, _device.LIMIT)
     small, large = _device.choices(_device.index(q))
     path, gran, accum = small if q.shape[3] <= _device.FP8_LIMIT else large
+    if path == "f8_sm90" and not _dispatch.quantizes_qk(
+        q.shape[3],
+        _rows_of_a_key(q, k, layout),
+        is_causal,
+        attn_mask is not None,
+        _arguments.scale(sm_scale, q.shape[3]),
+    ):
+        path, gran, accum = _device.UNQUANTIZED_QK
     return _attend(q, k, v, attn_mask, layout, is_causal, sm_scale, path, gran, accum, True, False, return_lse)
 
 
@@ -286,15 +295,18 @@ def explain(
 ) -> _explain.Explanation:
     """What `sageattn` would run for these tensors on their GPU, and why; print it. Takes sageattn's arguments."""
     attn_mask, lse = kwargs.pop("attn_mask", None), bool(kwargs.pop("return_lse", False))
-    for name in ("is_causal", "sm_scale", "smooth_k"):
-        kwargs.pop(name, None)
+    is_causal, sm_scale = bool(kwargs.pop("is_causal", False)), kwargs.pop("sm_scale", None)
+    kwargs.pop("smooth_k", None)
     _arguments.no_more("explain", kwargs, (*_QKV, "smooth_k"))
-    _, head_dim = _checked("explain", q, k, v, tensor_layout, attn_mask, _device.LIMIT)
+    layout, head_dim = _checked("explain", q, k, v, tensor_layout, attn_mask, _device.LIMIT)
     index = _device.index(q)
     capability = _device.capability(index)
     dtype = "bf16" if q.dtype == torch.bfloat16 else "f16"
     name = torch.cuda.get_device_name(index)
-    return _explain.explain(_device.RECORD, name, capability, dtype, head_dim, attn_mask is not None, lse)
+    masked = attn_mask is not None
+    scale, rows = _arguments.scale(sm_scale, head_dim), _rows_of_a_key(q, k, layout)
+    quantized = _dispatch.quantizes_qk(head_dim, rows, is_causal, masked, scale)
+    return _explain.explain(_device.RECORD, name, capability, dtype, head_dim, masked, lse, quantized)
 
 
 def _attend(
@@ -346,6 +358,12 @@ def _checked(
     _arguments.head_dim(function, size, limit)
     _arguments.mask(attn_mask, q, (batch, heads, queries, keys))
     return layout, size
+
+
+def _rows_of_a_key(q: torch.Tensor, k: torch.Tensor, layout: int) -> int:
+    """Rows of q, of all its heads that share one of k, that look at a key (were nothing masked)."""
+    heads, tokens = 1 + layout, 2 - layout
+    return q.shape[tokens] * q.shape[heads] // max(1, k.shape[heads])
 
 
 def _rows(x: torch.Tensor) -> torch.Tensor:

@@ -86,6 +86,11 @@ def quantize_block(x: Tensor, block: int, mean: Optional[Tensor] = None) -> Quan
     return _int8(x.float() if mean is None else x.float() - mean[:, :, None, :], rows // block)
 
 
+def unquantized(x: Tensor) -> Quantized:
+    """Q or K as it is: one group, with a scale of one."""
+    return Quantized(x, x.new_ones((*x.shape[:2], 1), dtype=torch.float32), x.new_zeros(x.shape[2], dtype=torch.int64))
+
+
 def quantize_v(v: Tensor, v_max: float, mean: Optional[Tensor] = None) -> Quantized:
     """e4m3 V less ``mean``, scaled by channel so that the largest magnitude is ``v_max``; scales ``[B, H, 1, D]``."""
     x = v.float() if mean is None else v.float() - mean[:, :, None, :]
@@ -138,7 +143,7 @@ def attention(
         return torch.zeros_like(q), q.new_full(q.shape[:3], -math.inf, dtype=torch.float32)
     v_mean = sampled_mean(v) if smooth_v else None
     mean = None
-    if smooth_k:
+    if smooth_k and path != "f8_sm90_qk16":
         mean = k.mean(2, dtype=torch.float32) if path == "triton" else sampled_mean(k)
     if path == "triton":
         block, p_max, headroom = 64, 0.0, 0.0
@@ -148,12 +153,16 @@ def attention(
         family = _dispatch.PATHS[path]
         block, v_max = family.key_block, family.v_max[pv_accum_dtype]
         wide = q.shape[3] <= 128 and attn_mask is None  # noqa: PLR2004 - else a warp holds 16 rows, and sums are FP32
-        q8 = quantize_q(q, family.warp_rows if wide else 16, qk_quant_gran)
-        k8 = quantize_k(k, block, qk_quant_gran, mean)
+        if path == "f8_sm90_qk16":
+            q8, k8 = unquantized(q), unquantized(k)
+        else:
+            q8 = quantize_q(q, family.warp_rows if wide else 16, qk_quant_gran)
+            k8 = quantize_k(k, block, qk_quant_gran, mean)
         # P is stored times the largest e4m3 number, half of that where wgmma sums in FP16; less the headroom of a
         # maximum that lags behind.
-        p_max = 0.0 if not v_max else 224.0 if path == "f8_sm90" and v_max < P_MAX else P_MAX
-        headroom = HEADROOM if path == "f8_sm90" else 0.0
+        wgmma = path.startswith("f8_sm90")
+        p_max = 0.0 if not v_max else 224.0 if wgmma and v_max < P_MAX else P_MAX
+        headroom = HEADROOM if wgmma else 0.0
         p_max /= 2.0**headroom
         quantized = quantize_v(v, v_max, v_mean) if v_max else None
         v_scale = None if quantized is None else quantized.scale
@@ -167,7 +176,7 @@ def attention(
             values = v if pv_accum_dtype == "fp32" else v.half()
     repeat = q.shape[1] // k.shape[1]
     blocks = [slice(first, min(first + block, k.shape[2])) for first in range(0, k.shape[2], block)]
-    if path == "f8_sm90":
+    if path.startswith("f8_sm90"):
         blocks.reverse()  # from the last keys to the first
     out, lse = _softmax(
         q8, k8, _repeat(values, repeat), attn_mask, is_causal, scale, blocks, p_max, headroom, pv_accum_dtype, repeat

@@ -10,7 +10,7 @@
 namespace sage::binding {
 
 struct Choice {
-  bool fp8, sm90, per_warp, smooth_k, smooth_v, lse;
+  bool fp8, sm90, qk16, per_warp, smooth_k, smooth_v, lse;
   sage::Accumulator accumulator;
   float vmax;
 };
@@ -18,10 +18,12 @@ struct Choice {
 inline Choice parse_choice(const std::string& path, const std::string& gran, const std::string& accumulator, bool smooth_k,
                            bool smooth_v, bool lse) {
   Choice choice{};
-  choice.fp8 = path == "f8" || path == "f8_sm90";
-  choice.sm90 = path == "f8_sm90";
-  TORCH_CHECK_VALUE(choice.fp8 || path == "f16", "path must be f16, f8 or f8_sm90, got ", path);
-  choice.per_warp = per_warp(gran);
+  choice.qk16 = path == "f8_sm90_qk16";
+  choice.sm90 = path == "f8_sm90" || choice.qk16;
+  choice.fp8 = path == "f8" || choice.sm90;
+  TORCH_CHECK_VALUE(choice.fp8 || path == "f16", "path must be f16, f8, f8_sm90 or f8_sm90_qk16, got ", path);
+  TORCH_CHECK_VALUE(!choice.qk16 || gran == "none", "path f8_sm90_qk16 quantizes neither Q nor K: granularity none, got ", gran);
+  choice.per_warp = !choice.qk16 && per_warp(gran);
   using sage::Accumulator;
   if (accumulator == "fp32") choice.accumulator = Accumulator::fp32;
   else if (!choice.fp8 && accumulator == "fp16") choice.accumulator = Accumulator::fp16;
@@ -32,6 +34,7 @@ inline Choice parse_choice(const std::string& path, const std::string& gran, con
     TORCH_CHECK_VALUE(false, "pv_accum_dtype of path ", path, " must be fp32, ",
                       choice.fp8 ? "fp32+fp32 or fp32+fp16" : "fp16 or fp16+fp32", ", got ", accumulator);
   const bool narrow = choice.accumulator == Accumulator::fp32_fp16;
+  TORCH_CHECK_VALUE(!choice.qk16 || narrow, "pv_accum_dtype of path f8_sm90_qk16 must be fp32+fp16, got ", accumulator);
   choice.vmax = !narrow ? 448.0f : choice.sm90 ? sage::kWgmmaVMax : 2.25f;
   choice.smooth_k = smooth_k, choice.smooth_v = smooth_v, choice.lse = lse;
   return choice;

@@ -37,8 +37,9 @@ inline void check(const Call& call) {
   TORCH_CHECK_VALUE(k.B == q.B, "k must have q's batch size ", q.B, ", got ", k.B);
   TORCH_CHECK_VALUE(k.H == q.H || (k.H > 0 && q.H % k.H == 0), "q's heads must be a multiple of k's heads, got ", q.H, " and ",
                     k.H);
-  TORCH_CHECK_VALUE(!call.choice.fp8 || q.D <= 128, "head_dim over 128 needs path f16; path f8 and f8_sm90 take 1 to 128, got ",
-                    q.D);
+  TORCH_CHECK_VALUE(!call.choice.fp8 || q.D <= 128, "head_dim over 128 needs path f16; the f8 paths take 1 to 128, got ", q.D);
+  TORCH_CHECK_VALUE(!call.choice.qk16 || (!call.mask && !call.choice.smooth_v && call.sm_scale >= 0),
+                    "path f8_sm90_qk16 takes no attn_mask, no smooth_v and no negative sm_scale; path f8_sm90 does");
 }
 
 /// What follows from the shapes of a call.
@@ -48,7 +49,7 @@ struct Sizes {
   int64_t batch, longest_q, longest_k;
   int block;                // tokens of K that share scales
   int64_t k_rows, k_heads;  // of K and V when they are prepared
-  bool pack_q, pack_v;      // copies that only unaligned or oddly strided inputs need
+  bool pack_q, pack_k, pack_v;  // copies that only unaligned or oddly strided inputs need
 
   explicit Sizes(const Call& call)
       : D(padded_head_dim(call.q.D)),
@@ -61,25 +62,27 @@ struct Sizes {
         k_heads(call.k.B * call.k.H),
         // A row that all tokens share has no place in a tensor map.
         pack_q(!call.q.aligned() || (call.choice.sm90 && call.q.token == 0 && call.q.S > 1)),
+        pack_k(call.choice.qk16 && (!call.k.aligned() || (call.k.token == 0 && call.k.S > 1))),
         pack_v(!call.choice.fp8 && (!call.v.aligned() || call.choice.smooth_v)) {}
 };
 
 /// Everything between the input and the output, in one allocation.
 struct Scratch {
   Workspace space;
-  size_t k8, k_scale, k_mean, counter, v8, v_scale, v_mean, v_partial, q_packed, v_packed, flags;
+  size_t k8, k_scale, k_mean, counter, v8, v_scale, v_mean, v_partial, q_packed, k_packed, v_packed, flags;
   bool flagged;  // the attention kernel begins while heads are prepared, and asks for each
 
   Scratch(const Call& call, const Sizes& sizes, const sage::QuantVPlan& plan)
       : flagged(plan.form == sage::QuantVForm::resident) {
     const View &q = call.q, &k = call.k;
-    const bool fp8 = call.choice.fp8;
+    const bool fp8 = call.choice.fp8, int8 = !call.choice.qk16;
     const int64_t rows = sizes.k_heads * sizes.k_rows, means = sizes.batch * k.H * sizes.D * 4;
-    k8 = space.reserve(rows * sizes.D), k_scale = space.reserve(rows / sizes.block * 16);
-    k_mean = space.reserve(means), counter = space.reserve(4);
+    k8 = space.reserve(int8 ? rows * sizes.D : 0), k_scale = space.reserve(int8 ? rows / sizes.block * 16 : 0);
+    k_mean = space.reserve(int8 ? means : 0), counter = space.reserve(4);
     v8 = space.reserve(fp8 ? rows * sizes.D : 0), v_scale = space.reserve(fp8 ? means : 0);
     v_mean = space.reserve(fp8 || sizes.pack_v ? means : 0), v_partial = space.reserve(plan.partial * 4);
     q_packed = space.reserve(sizes.pack_q ? q.B * q.H * q.S * sizes.columns * 2 : 0);
+    k_packed = space.reserve(sizes.pack_k ? sizes.k_heads * k.S * sizes.columns * 2 : 0);
     v_packed = space.reserve(sizes.pack_v ? sizes.k_heads * k.S * sizes.columns * 2 : 0);
     flags = space.reserve(flagged ? sizes.batch * k.H * sage::kReadyBytes : 0);
     space.allocate(call.q_tensor);
@@ -103,17 +106,19 @@ inline sage::Rows pack(const Call& call, const Place& place, const Sizes& sizes,
   return {p.out.data, call.sequences ? 0 : p.out.batch, p.out.head, p.out.token};
 }
 
-/// Launches what prepares K, and V for FP8; `params` then knows where they are.
+/// Launches what prepares K, if it becomes int8, and V for FP8; `params` then knows where they are.
 inline void prepare(const Call& call, const Place& place, const Sizes& sizes, const Scratch& scratch,
                     const sage::QuantVPlan& plan, sage::AttnParams& params) {
   const Choice& choice = call.choice;
   const Workspace& space = scratch.space;
   sage::QuantKParams keys = key_params(call.k, sizes.k_rows, sizes.block, choice.per_warp, choice.smooth_k);
-  keys.k8 = space.at<signed char>(scratch.k8), keys.scale = space.at<float>(scratch.k_scale);
-  keys.mean = space.at<float>(scratch.k_mean);
   keys.cu = params.cu_k, keys.B = params.B, keys.S = params.Sk;
   keys.counter = params.counter = space.at<int>(scratch.counter);
-  params.k8 = keys.k8, params.k_scale = keys.scale, params.k_mean = choice.smooth_k ? keys.mean : nullptr;
+  if (!choice.qk16) {
+    keys.k8 = space.at<signed char>(scratch.k8), keys.scale = space.at<float>(scratch.k_scale);
+    keys.mean = space.at<float>(scratch.k_mean);
+    params.k8 = keys.k8, params.k_scale = keys.scale, params.k_mean = choice.smooth_k ? keys.mean : nullptr;
+  }
   params.v_mean = choice.smooth_v ? space.at<float>(scratch.v_mean) : nullptr;
   const bool bf16 = is_bf16(call.q_tensor);
   if (!choice.fp8) {
@@ -151,8 +156,12 @@ inline std::tuple<Tensor, Tensor> run(const Call& call) {
 
   sage::QuantVPlan plan{};
   if (choice.fp8) {
-    const bool beside = choice.sm90 && k.aligned() && call.v.aligned() && !choice.smooth_v;
-    plan = sage::plan_quant_v(place.device, sizes.batch, k.H, sizes.longest_k, sizes.D, beside);
+    using sage::QuantVNext;
+    const bool beside = choice.sm90 && (choice.qk16 || k.aligned()) && call.v.aligned() && !choice.smooth_v;
+    const QuantVNext next = !beside      ? QuantVNext::anything
+                            : choice.qk16 ? QuantVNext::attention_qk16
+                                          : QuantVNext::attention;
+    plan = sage::plan_quant_v(place.device, sizes.batch, k.H, sizes.longest_k, sizes.D, next);
   }
   const Scratch scratch(call, sizes, plan);
 
@@ -174,6 +183,7 @@ inline std::tuple<Tensor, Tensor> run(const Call& call) {
 
   const Workspace& space = scratch.space;
   params.q = sizes.pack_q ? pack(call, place, sizes, q, space.at<void>(scratch.q_packed), nullptr) : q.rows();
+  const sage::Rows k16 = sizes.pack_k ? pack(call, place, sizes, k, space.at<void>(scratch.k_packed), nullptr) : k.rows();
   if (!choice.fp8) {
     float* mean = choice.smooth_v ? space.at<float>(scratch.v_mean) : nullptr;
     params.v = sizes.pack_v ? pack(call, place, sizes, call.v, space.at<void>(scratch.v_packed), mean) : call.v.rows();
@@ -193,7 +203,7 @@ inline std::tuple<Tensor, Tensor> run(const Call& call) {
   params.out = {target.mutable_data_ptr(), o.batch, o.head, o.token};
 
   const sage::AttnConfig config{sizes.D, is_bf16(q_tensor), choice.per_warp, choice.fp8, choice.accumulator, q.S,
-                                scratch.ready()};
+                                choice.qk16 ? &k16 : nullptr, k.S, scratch.ready()};
   if (choice.sm90) sage::launch_attention_wgmma(place.device, params, config, place.stream);
   else sage::launch_attention_mma(place.device, params, config, place.stream);
   if (ragged) out.copy_(padded.narrow(-1, 0, q.D));

@@ -52,7 +52,7 @@ inline ValueOperands value_operands(const sage::Device& device, const Tensor& v,
   to.v8 = at::empty({x.B, x.H, D, p.rows}, v.options().dtype(at::kFloat8_e4m3fn));
   to.scale = at::empty({x.B, x.H, D}, fp32), to.mean = at::empty({x.B, x.H, D}, fp32);
   if (to.v8.numel() == 0) return to;
-  to.plan = sage::plan_quant_v(device, x.B, x.H, x.S, D, false);
+  to.plan = sage::plan_quant_v(device, x.B, x.H, x.S, D, sage::QuantVNext::anything);
   to.partial = at::empty({to.plan.partial}, fp32);
   p.v8 = static_cast<unsigned char*>(to.v8.mutable_data_ptr());
   p.scale = to.scale.mutable_data_ptr<float>(), p.mean = to.mean.mutable_data_ptr<float>();

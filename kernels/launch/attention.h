@@ -19,6 +19,8 @@ struct AttnConfig {
   bool fp8;      ///< V is v8 (f8 path), else 16-bit v (f16 path)
   Accumulator accumulator;
   int64_t q_tokens;  ///< tokens of q's only dimension for them: Sq, or those of the whole pack
+  const Rows* k16;   ///< f8_sm90_qk16: K as it is, in q's dtype; null where K is int8
+  int64_t k_tokens;  ///< of k16, as q_tokens
   const unsigned char* ready;  ///< f8_sm90: flags of the heads that are being prepared; null when the grid's end says so
 };
 

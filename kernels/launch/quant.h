@@ -52,17 +52,22 @@ struct QuantVPlan {
   int64_t partial;  ///< floats of scratch
 };
 
-/// `beside`: an attention kernel that waits for flags comes next, K and V are aligned to 16 bytes, and V is not smoothed.
-inline QuantVPlan plan_quant_v(const Device& device, int64_t B, int64_t H, int64_t S, int64_t D, bool beside) {
+/// What comes after V's preparation: something that needs all of it, or an attention kernel that waits for flags, with K
+/// prepared beside V or left as it is. K and V are aligned to 16 bytes then, and V is not smoothed.
+enum class QuantVNext { anything, attention, attention_qk16 };
+
+inline QuantVPlan plan_quant_v(const Device& device, int64_t B, int64_t H, int64_t S, int64_t D, QuantVNext next) {
   constexpr int kTokens = 1024, kCluster = 8;  // 256 threads x 4 chunks of 8 channels; the largest portable cluster
   int chunks = static_cast<int>(ceil_div<int64_t>(S, kTokens));
   QuantVPlan plan;
   // As measured (bench/NOTES-hopper.md): where there is little to do, attention begins without waiting for a grid to end;
   // where there is much, it runs beside the preparation, if that does not leave most teams idle.
   const int64_t teams = int64_t(kResidentTeams) * device.multiprocessors, v_parts = B * H * (D / 32);
-  const bool little = S <= 2048 && 2 * (v_parts + B * H * resident_k_parts(S)) <= teams;
-  const bool much = S >= (D == 64 ? 4096 : 1025) && v_parts >= device.multiprocessors;
-  plan.form = beside && (little || much)                     ? QuantVForm::resident
+  const bool little = next == QuantVNext::attention ? S <= 2048 && 2 * (v_parts + B * H * resident_k_parts(S)) <= teams
+                                                    : S <= (D == 64 ? 1024 : 2048) && v_parts <= teams;
+  const bool much =
+      next == QuantVNext::attention && S >= (D == 64 ? 4096 : 1025) && v_parts >= device.multiprocessors;
+  plan.form = next != QuantVNext::anything && (little || much) ? QuantVForm::resident
               : device.major >= 9 && S <= kTokens * kCluster ? QuantVForm::clusters
                                                              : QuantVForm::two_passes;
   if (plan.form == QuantVForm::clusters)  // their sizes are powers of two
@@ -79,14 +84,15 @@ inline int quant_kv_shared(const QuantVParams& v, bool k) {
   return k ? std::max(v_shared, kQuantKScratch) : v_shared;
 }
 
-/// The resident form, beside which the attention kernel begins. `ready` is kReadyBytes for each head.
+/// The resident form, beside which the attention kernel begins; K as in launch_quant_kv(). `ready` is kReadyBytes for each head.
 inline void launch_quant_kv_resident(Device& device, const QuantKVParams& both, bool bf16, CUstream stream,
                                      unsigned char* ready) {
   QuantKVResidentParams params{};
   params.k = both.k, params.v = both.v;
   params.counter = params.k.counter, params.k.counter = nullptr;
   params.heads = static_cast<int>(grid_of(int64_t(params.v.B) * params.v.H, "quantizing K and V"));
-  params.v_parts = params.v.D / 32, params.parts = params.v_parts + resident_k_parts(params.k.S);
+  const bool with_k = params.k.k8 != nullptr;
+  params.v_parts = params.v.D / 32, params.parts = params.v_parts + (with_k ? resident_k_parts(params.k.S) : 0);
   params.k.tiles = ceil_div(params.k.S, 128), params.k.tiles_per_cta = resident_k_tiles(params.k.S);
   const int64_t parts = grid_of(int64_t(params.heads) * params.parts, "quantizing K and V");
   // One part for each team prepares the heads that attention begins with.
@@ -98,7 +104,8 @@ inline void launch_quant_kv_resident(Device& device, const QuantKVParams& both, 
   shape.grid = static_cast<unsigned>(blocks);
   shape.block = kResidentTeams * 256;
   shape.shared = kResidentTeams * kResidentShared;
-  device.launch("sage2_quant_kv_resident_" + dtype_name(bf16) + "_d" + std::to_string(params.v.D), shape, stream, params);
+  const std::string name = with_k ? "sage2_quant_kv_resident_" : "sage2_quant_v_resident_";
+  device.launch(name + dtype_name(bf16) + "_d" + std::to_string(params.v.D), shape, stream, params);
 }
 
 /// K (none where params.k.k8 is null) to int8 and V to e4m3, in one launch if V takes one pass. `ready` is for the resident

@@ -1,10 +1,10 @@
-// INT8 QK^T, FP8 PV attention for sm_90a: TMA, wgmma and warp specialisation, persistent over tiles.
+// INT8 (or 16-bit) QK^T, FP8 PV attention for sm_90a: TMA, wgmma and warp specialisation, persistent over tiles.
 //
 // A block has one producer warpgroup and kConsumers consumer warpgroups. A work tile is kM = 64 * kConsumers query rows of
 // one head; each consumer owns 64 of them and walks the keys in tiles of kN from the last to the first, so that the masked
 // tiles (tail of the keys, causal diagonal) come first and the long loop has no masks.
 //   warp 0 of the producer    claims tiles; K, its scales and V into rings of kStages (keys.cuh)
-//   warps 1..3                the next tile's Q, quantized to int8 into one of two buffers (queries.cuh)
+//   warps 1..3                the next tile's Q, quantized to int8 or as it is, into one of two buffers (queries.cuh)
 //   consumers                 QK(j-1) and PV(j) issued together; the softmax of tile j-1 runs while PV(j) does
 // The dtype, the granularity of Q, the causal mask and variable lengths are arguments.
 #include <sage/wgmma/output.cuh>
@@ -89,10 +89,11 @@ SAGE_DEVICE void consume(const AttnWgmmaParams& w, u32 smem) {
     skipped = last - n;
     open = __shfl_sync(~0u, (a.causal ? min(tile.kv_len, row + 1) : tile.kv_len) / kN, 0);
     mbarrier_wait(smem + kQFull + 8 * (turn & 1), turn / 2 & 1);
-    q_scale = fabsf(a.scale_log2) *
+    if constexpr (kQK16) q_scale = fmaxf(a.scale_log2, kSmallestScale);
+    else q_scale = fabsf(a.scale_log2) *
               load_shared_float(smem + kQScale + ((turn & 1) * kM / 2 + (group * 4 + warp) * 8 + c.lane / 4) * 4);
   };
-  auto query = [&](u32 turn) { return smem + kQ + (turn & 1) * kQBytes + group * 64 * kD; };
+  auto query = [&](u32 turn) { return smem + kQ + (turn & 1) * kQBytes + group * 64 * (kQK16 ? 128 : kD); };
   auto release_query = [&](u32 turn) {
     __syncwarp();
     if (c.lane == 0) mbarrier_arrive(smem + kQEmpty + 8 * (turn & 1));
@@ -153,8 +154,13 @@ SAGE_DEVICE void consume(const AttnWgmmaParams& w, u32 smem) {
     }
     c.finish_step<true, false>(ahead, values);
     if (values) {
+      if constexpr (kQK16) mbarrier_wait(smem + kChannelsFull + 8 * ((turn - 1) % kSlots), (turn - 1) / kSlots & 1);
       store_output(w, c, read_tile(smem, turn - 1), row_of_tile, turn - 1, kOnes ? c.l : done_l, done_m);
       release(turn - 1);
+      if constexpr (kStagedInQ) {  // O went out through its buffer
+        fence_async_shared();
+        release_query(turn - 1);
+      }
     }
     c.clear_output();
     if constexpr (kOnes) c.l[0] = c.l[1] = 0.0f;
@@ -173,6 +179,7 @@ SAGE_DEVICE void consume(const AttnWgmmaParams& w, u32 smem) {
         c.place = c.place.next();
       }
       release(turn);
+      if constexpr (kStagedInQ) release_query(turn);
       c.k_ready = c.v_ready = false;
     } else if (--n >= 0) {
       // Reductions put these into uniform registers, where descriptors are computed.
@@ -192,7 +199,7 @@ SAGE_DEVICE void consume(const AttnWgmmaParams& w, u32 smem) {
 #pragma unroll 1
       for (; n >= 0; n--) c.step<true, false>(q_smem, q_scale);
     }
-    release_query(turn);
+    if constexpr (!kStagedInQ) release_query(turn);
     begin(++turn);
   }
 }
@@ -204,6 +211,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
           const __grid_constant__ TensorMap k_map, const __grid_constant__ TensorMap v_map) {
   extern __shared__ __align__(1024) u8 shared[];
   const u32 smem = (shared_address(shared) + 1023) & ~1023u;
+  if (threadIdx.x == 32) tma_prefetch(q_map), tma_prefetch(k_map), tma_prefetch(v_map);
   if (threadIdx.x == 0) {
     for (int i = 0; i < kStages; i++) {
       mbarrier_init(smem + kKFull + 8 * i, 1);
@@ -212,13 +220,14 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
       mbarrier_init(smem + kVEmpty + 8 * i, 4 * kConsumers);
     }
     for (int i = 0; i < 2; i++) {
-      mbarrier_init(smem + kQFull + 8 * i, kQuantizers);
+      mbarrier_init(smem + kQFull + 8 * i, kQK16 ? 1 : kQuantizers);
       mbarrier_init(smem + kQEmpty + 8 * i, 4 * kConsumers);
     }
     mbarrier_init(smem + kRawFull, 1);
     mbarrier_init(smem + kRawEmpty, kQuantizers);
     for (int i = 0; i < kSlots; i++) {
       mbarrier_init(smem + kTileFull + 8 * i, 1);
+      mbarrier_init(smem + kChannelsFull + 8 * i, kQuantizers);
       mbarrier_init(smem + kTileEmpty + 8 * i, kQuantizers + 4 * kConsumers);
     }
     mbarrier_init_fence();

@@ -1,8 +1,9 @@
 // K to int8 and V to e4m3 for an attention kernel that runs beside this one: sage2_quant_kv_resident_{f16,bf16}_d{64,128}.
+// WITH_K 0: V alone, sage2_quant_v_resident_*.
 //
 // Preparing is bound by memory, attention by the tensor cores. One block on each multiprocessor works on the first heads
 // until they are prepared. Then most blocks end, and attention takes their place; the few first ones prepare the other
-// heads, always ahead of it, and end later. The launch lets the attention kernel start once every block of this one runs,
+// heads and end later; should attention catch up, it waits. The launch lets the attention kernel start once every block of this one runs,
 // so nobody waits for a block that has no place.
 #include <sage/quant_resident.cuh>
 #include <sage/ready.cuh>

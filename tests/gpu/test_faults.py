@@ -118,7 +118,7 @@ def test_masks_are_honoured(sage: Any, name: str, head_dim: int, causal: bool) -
     entry = getattr(sage, name)
     for dtype in exact.HALVES[: 1 if name == DENSE[2] else 2]:
         q, k, v = exact.inputs(batch=2, heads=(4, 2), tokens=(203, 113), head_dim=head_dim, dtype=dtype)
-        choice = sage.explain(q, k, v)
+        choice = sage.explain(q, k, v, attn_mask=torch.ones(203, 113, dtype=torch.bool, device="cuda"))
         path = {DENSE[0]: choice.path, DENSE[1]: "f16", DENSE[2]: "triton"}[name]
         options = {"path": path, "is_causal": causal}
         if name == DENSE[0]:

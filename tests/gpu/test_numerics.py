@@ -141,8 +141,10 @@ def test_head_dims(sage: Any, head_dim: int) -> None:
         assert float((lse.double() - expected_lse).abs().max()) < 0.05
 
 
-@pytest.mark.parametrize("path", ["f16", "f8", "f8_sm90"])
-@pytest.mark.parametrize("gran", ["per_thread", "per_warp"])
+@pytest.mark.parametrize(
+    ("path", "gran"),
+    [*((p, g) for p in ("f16", "f8", "f8_sm90") for g in ("per_thread", "per_warp")), ("f8_sm90_qk16", "none")],
+)
 def test_kernels_compute_what_the_reference_does(
     native_paths: frozenset[str], path: str, gran: str, measured: Measure
 ) -> None:

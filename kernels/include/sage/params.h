@@ -30,10 +30,10 @@ enum MaskKind { MASK_NONE = 0, MASK_BOOL = 1, MASK_F16 = 2, MASK_BF16 = 3, MASK_
 /// a whole number of 16-byte pieces (columns from head_dim to D are not there: take them as zero, do not store them).
 /// B, Hq, Hkv, Sq and Sk are at least 1 and Hq is a multiple of Hkv. B * Hq may exceed 65535: put it in grid.x.
 struct AttnParams {
-  Rows q;                 ///< 16-bit, quantized to int8 inside the kernel
+  Rows q;                 ///< 16-bit; quantized to int8 inside the kernel, where K is int8
   Rows v;                 ///< V of the f16 path: q's dtype, or with v_mean fp16 less that mean; data = null on the f8 paths
   OutRows out;            ///< q's dtype
-  const signed char* k8;  ///< [B, Hkv, k_rows, D]
+  const signed char* k8;  ///< [B, Hkv, k_rows, D]; null for the kernels that take K in 16 bits, as k_scale and k_mean
   const float* k_scale;   ///< [B, Hkv, k_rows / KBLK, 4]
   const float* k_mean;    ///< [B, Hkv, D] (one per sequence with variable lengths); null without smoothing
   const unsigned char* v8;  ///< e4m3 [B, Hkv, D, k_rows], token order 0 1 8 9 2 3 10 11 4 5 12 13 6 7 14 15 per 16
@@ -72,6 +72,7 @@ struct AttnWgmmaParams {
   int row_tiles;   ///< tiles of query rows to a head
   int head_group;  ///< heads taken together, so that their K and V stay in L2
   int tiles;       ///< B * Hq * row_tiles
+  Rows k;          ///< K in 16 bits, of q's dtype, for the kernels that do not take k8
   const unsigned char* ready;  ///< of QuantKVResidentParams; null: all heads are prepared when the kernels before have finished
 };
 

@@ -13,6 +13,7 @@
 namespace sage::resident {
 
 constexpr int D = HEAD_DIM;
+constexpr bool kWithK = WITH_K;  // else V alone, in half the code
 constexpr int PIECES = 8;                       // of 16 bytes, of a thread in a slot
 constexpr int TILES = PIECES / quant_k::PASSES;  // of K in a chunk
 constexpr int TOKENS = 512;                     // of V in a chunk
@@ -48,7 +49,7 @@ SAGE_DEVICE Part part_of(const QuantKVResidentParams& p, int index) {
     return part;
   }
   const int b = part.head / p.v.H, h = part.head % p.v.H;
-  const bool is_v = part.place < p.v_parts;
+  const bool is_v = !kWithK || part.place < p.v_parts;
   const Rows& rows = is_v ? p.v.v : p.k.k;
   const Sequence sequence = sequence_of(p.v.cu, b, p.v.S);
   const i64 first = (p.v.cu ? 0 : b * rows.batch) + h * rows.head + sequence.first * rows.token;
@@ -92,7 +93,7 @@ struct Worker {
   SAGE_DEVICE void refill(int slot) {
     const Part part = parts[number % 4];
     if (part.head >= 0) {
-      if (part.place < p.v_parts) copy_v(part, copy < part.chunks ? copy : 2 * part.chunks - 3 - copy, piece(slot));
+      if (!kWithK || part.place < p.v_parts) copy_v(part, copy < part.chunks ? copy : 2 * part.chunks - 3 - copy, piece(slot));
       else if (part.sampled && copy == 0) copy_sample(part.tokens, part.length, piece(slot));
       else copy_k(part, copy - part.sampled, piece(slot));
     }
@@ -155,7 +156,7 @@ struct Worker {
   /// Prepares a part whose first chunk is in slot `at`, and calls `meanwhile`; returns the slot of the next part's.
   template <class Call>
   SAGE_DEVICE int run(const Part part, int at, const Call& meanwhile) {
-    const bool is_v = part.place < p.v_parts;
+    const bool is_v = !kWithK || part.place < p.v_parts;
     float kept[8] = {};  // K: the mean. V: the largest magnitudes
     if (!is_v && !part.sampled) store_mean(part, kept);
     const int steps = is_v ? 2 * part.chunks : part.chunks;

@@ -121,4 +121,11 @@ SAGE_DEVICE float exp2_approx(float x) {
   return y;
 }
 
+/// 1 / x within one unit in the last place; infinity for subnormal x.
+SAGE_DEVICE float reciprocal_approx(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 }  // namespace sage

@@ -55,6 +55,7 @@ class Kind:
     error: float = 5e-4  # relative L1 against exact arithmetic on the same quantized operands
     smooth_v: bool = False  # V comes as fp16 less a mean
     key_block: int = 64  # tokens of K that share scales
+    qk16: bool = False  # Q and K stay in 16 bits
     warp: int = 32  # query rows of a warp, but for masks and the largest head dim in the mma.sync kernels
 
 
@@ -171,7 +172,9 @@ class Problem:
         q_heads, kv_heads = case.heads
         queries, keys = sum(case.q), sum(case.k)
         self.q, self.q_bits = as16(random.standard_normal((q_heads, queries, case.channels)), bf16=kind.bf16)
-        self.k, _ = as16(random.standard_normal((kv_heads, keys, case.channels)) + case.offset, bf16=kind.bf16)
+        self.k, self.k_bits = as16(
+            random.standard_normal((kv_heads, keys, case.channels)) + case.offset, bf16=kind.bf16
+        )
         self.v, self.v_bits = as16(
             random.standard_normal((kv_heads, keys, case.channels)), bf16=kind.bf16 and not kind.smooth_v
         )
@@ -220,6 +223,8 @@ class Problem:
             self.v8[:, :, row:end], self.v_scale[i], v_values = quantize_v(self.v[:, here_k], self.dim, self.kind.vmax)
         q = self.q[:, here_q]
         q_values = quantize_q(q, self.warp, per_warp=per_warp)
+        if self.kind.qk16:
+            q_values, k_values, self.k_mean[i] = q.astype(np.float64), self.k[:, here_k].astype(np.float64), 0
         add = self.add[:, : end_q - start_q, : end_k - start_k]
         self.expected[:, here_q], lse = attend(
             q_values, np.repeat(k_values, group, 0), np.repeat(v_values, group, 0), add, self.scale
@@ -233,7 +238,7 @@ class Problem:
         p.q = Rows(pointer(self.q_bits), 0, queries * channels, channels)
         p.v = Rows(pointer(self.v_bits), 0, keys * channels, channels)
         p.out = Rows(pointer(self.out), 0, queries * channels, channels)
-        for name in ("k8", "k_scale", "k_mean", "v8", "v_scale", "lse"):
+        for name in ("v8", "v_scale", "lse", *(() if self.kind.qk16 else ("k8", "k_scale", "k_mean"))):
             setattr(p, name, pointer(getattr(self, name)))
         if self.kind.smooth_v:
             p.v_mean = pointer(self.v_mean)
@@ -248,3 +253,8 @@ class Problem:
         if self.packed:
             p.cu_q, p.cu_k = (pointer(x) for x in self.boundaries)
         return p
+
+    def k_rows(self) -> Rows:
+        """K in 16 bits."""
+        _, keys, channels = self.k.shape
+        return Rows(pointer(self.k_bits), 0, keys * channels, channels)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,24 +18,29 @@ from tests.integration.kernels.conftest import Compile
 from tests.integration.kernels.operands import Case, Kind, Problem, from16
 
 PLAIN, LSE, MASK = range(3)
+# What PV is summed in; and Q and K in 16 bits.
+F32, F16, QK16 = range(3)
+WAYS = pytest.mark.parametrize("way", [F16, F32, QK16], ids=["f16", "f32", "qk16"])
 
 pytestmark = [pytest.mark.integration, pytest.mark.skipif(not shutil.which("g++"), reason="needs g++")]
 
 
 def check(
-    emulated: Compile, f16: int, variant: int, case: Case, *, bf16: bool = False, blocks: int = 2, late: bool = False
+    emulated: Compile, way: int, variant: int, case: Case, *, bf16: bool = False, blocks: int = 2, late: bool = False
 ) -> None:
-    kind = Kind("", bf16=bf16, vmax=1.125 if f16 else 448.0, error=3e-2, key_block=128, warp=16)
+    vmax, macros = 448.0 if way == F32 else 1.125, {"QK16": int(way == QK16), "DTYPE_BF16": int(bf16)}
+    kind = Kind("", bf16=bf16, vmax=vmax, error=3e-2, key_block=128, warp=16, qk16=way == QK16)
     problem = Problem(kind, case)
     params = problem.params()
     if variant == PLAIN:
         params.lse = None
     heads = case.heads[0]
     tokens, group = ctypes.c_longlong(sum(case.q)), 1 if not case.causal else heads
-    run = emulated("attention_wgmma.cpp", HEAD_DIM=problem.dim, PV_F16=f16, VARIANT=variant).run
+    run = emulated("attention_wgmma.cpp", HEAD_DIM=problem.dim, PV_F16=int(way != F32), VARIANT=variant, **macros).run
     run.restype = ctypes.c_longlong
     ready = np.zeros((case.heads[1], 16), np.uint8)
-    found = run(ctypes.byref(params), tokens, group, blocks, ctypes.c_void_p(ready.ctypes.data) if late else None)
+    flags, k = ctypes.c_void_p(ready.ctypes.data) if late else None, problem.k_rows()
+    found = run(ctypes.byref(params), tokens, group, blocks, flags, ctypes.byref(k), ctypes.c_longlong(sum(case.k)))
     assert found == -1, f"block {found} hangs"
     out = from16(problem.out, bf16=bf16).astype(np.float64)
     assert np.isfinite(out).all()
@@ -60,34 +66,43 @@ CASES = {
 }
 
 
+def of(way: int, case: Case, channels: int) -> Case:
+    """The case with so many channels, and without the negative scale that only INT8 kernels take."""
+    positive = {"scale": abs(case.scale)} if way == QK16 and case.scale else {}
+    return replace(case, channels=channels, **positive)
+
+
 @pytest.mark.parametrize("channels", [64, 128])
-@pytest.mark.parametrize("f16", [1, 0], ids=["f16", "f32"])
+@WAYS
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_attention(emulated: Compile, case: Case, f16: int, channels: int) -> None:
-    check(emulated, f16, PLAIN, Case(**{**vars(case), "channels": channels}))
+def test_attention(emulated: Compile, case: Case, way: int, channels: int) -> None:
+    check(emulated, way, PLAIN, of(way, case, channels))
 
 
 @pytest.mark.parametrize("channels", [40, 72])
-@pytest.mark.parametrize("f16", [1, 0], ids=["f16", "f32"])
+@WAYS
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_lse(emulated: Compile, case: Case, f16: int, channels: int) -> None:
-    check(emulated, f16, LSE, Case(**{**vars(case), "channels": channels}), bf16=True, blocks=1)
+def test_lse(emulated: Compile, case: Case, way: int, channels: int) -> None:
+    check(emulated, way, LSE, of(way, case, channels), bf16=True, blocks=1)
 
 
 @pytest.mark.parametrize("channels", [64, 128])
-@pytest.mark.parametrize(("f16", "variant"), [(1, PLAIN), (0, PLAIN), (1, LSE), (0, LSE), (0, MASK)])
+@pytest.mark.parametrize(
+    ("way", "variant"),
+    [(F16, PLAIN), (F32, PLAIN), (F16, LSE), (F32, LSE), (F32, MASK), (QK16, PLAIN), (QK16, LSE)],
+)
 @pytest.mark.parametrize("causal", [False, True])
 def test_heads_that_are_prepared_late(
-    emulated: Compile, f16: int, variant: int, channels: int, *, causal: bool
+    emulated: Compile, way: int, variant: int, channels: int, *, causal: bool
 ) -> None:
     case = Case(
         q=(200,), k=(300,), heads=(4, 2), channels=channels, causal=causal, mask="bool" if variant == MASK else ""
     )
-    check(emulated, f16, variant, case, late=True)
+    check(emulated, way, variant, case, late=True)
 
 
 @pytest.mark.parametrize("channels", [64, 128])
 @pytest.mark.parametrize("mask", ["bool", "rows", "float"])
 def test_mask(emulated: Compile, mask: str, channels: int) -> None:
     case = Case(q=(170,), k=(199,), mask=mask, causal=mask == "float", channels=channels)
-    check(emulated, 0, MASK, case, blocks=3)
+    check(emulated, F32, MASK, case, blocks=3)

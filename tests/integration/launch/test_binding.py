@@ -17,6 +17,9 @@ from hypothesis import strategies as st
 
 from tests.integration.launch.operators import Outcome, Probe, compile_program, make_archives
 
+QK16_LACKS = "no attn_mask, no smooth_v and no negative sm_scale"
+QK16 = {"path": "f8_sm90_qk16", "gran": "none", "accum": "fp32+fp16"}
+
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(shutil.which("g++") is None or shutil.which("ar") is None, reason="needs g++ and ar"),
@@ -53,6 +56,24 @@ def h200(probes: dict[str, Probe]) -> Probe:
         ({"path": "f8"}, ["sage2_quant_kv_fused_f16_d64", "sage2_mma_f8_d64"]),
         ({"path": "f8", "accum": "fp32+fp16"}, ["sage2_quant_kv_fused_f16_d64", "sage2_mma_f8_acc16_d64"]),
         ({"path": "f8_sm90"}, ["sage2_quant_kv_resident_f16_d64", "sage2_wgmma_d64_f32_plain"]),
+        (QK16, ["sage2_quant_v_resident_f16_d64", "sage2_wgmma_qk16_f16_d64_plain"]),
+        (
+            {**QK16, "D": 96, "lse": 1, "dtype": "bf16"},
+            ["sage2_quant_v_resident_bf16_d128", "sage2_wgmma_qk16_bf16_d128_lse"],
+        ),
+        ({**QK16, "Sk": 2000}, ["sage2_quant_kv_fused_f16_d64", "sage2_wgmma_qk16_f16_d64_plain"]),
+        (
+            {**QK16, "Sk": 9000},
+            ["sage2_quant_kv_amax_f16_d64", "sage2_quant_v_apply_f16", "sage2_wgmma_qk16_f16_d64_plain"],
+        ),
+        (
+            {**QK16, "k__offset": 2},
+            ["sage2_pack_f16", "sage2_quant_v_resident_f16_d64", "sage2_wgmma_qk16_f16_d64_plain"],
+        ),
+        (
+            {**QK16, "k__expanded": 1},
+            ["sage2_pack_f16", "sage2_quant_v_resident_f16_d64", "sage2_wgmma_qk16_f16_d64_plain"],
+        ),
         ({"path": "f8_sm90", "D": 96, "lse": 1}, ["sage2_quant_kv_resident_f16_d128", "sage2_wgmma_d128_f32_lse"]),
         (
             {"path": "f8_sm90", "accum": "fp32+fp16", "Sk": 9000},
@@ -256,13 +277,25 @@ def test_more_heads_and_elements_than_32_bits_count(h200: Probe) -> None:
     ("words", "message"),
     [
         ({"layout": 3}, "ValueError: layout must be 0 (HND) or 1 (NHD), got 3"),
-        ({"path": "x"}, "ValueError: path must be f16, f8 or f8_sm90, got x"),
+        ({"path": "x"}, "ValueError: path must be f16, f8, f8_sm90 or f8_sm90_qk16, got x"),
         ({"gran": "x"}, "ValueError: granularity must be per_warp or per_thread, got x"),
         (
             {"accum": "fp16"},
             "ValueError: pv_accum_dtype of path f8_sm90 must be fp32, fp32+fp32 or fp32+fp16, got fp16",
         ),
-        ({"D": 200}, "ValueError: head_dim over 128 needs path f16; path f8 and f8_sm90 take 1 to 128, got 200"),
+        (
+            {**QK16, "gran": "per_warp"},
+            "ValueError: path f8_sm90_qk16 quantizes neither Q nor K: granularity none, got per_warp",
+        ),
+        (
+            {**QK16, "accum": "fp32+fp32"},
+            "ValueError: pv_accum_dtype of path f8_sm90_qk16 must be fp32+fp16, got fp32+fp32",
+        ),
+        *(
+            ({**QK16, **words}, f"ValueError: path f8_sm90_qk16 takes {QK16_LACKS}; path f8_sm90 does")
+            for words in ({"mask": "bool"}, {"smooth_v": 1}, {"scale": -0.1})
+        ),
+        ({"D": 200}, "ValueError: head_dim over 128 needs path f16; the f8 paths take 1 to 128, got 200"),
         ({"Hq": 3, "Hkv": 2}, "ValueError: q's heads must be a multiple of k's heads, got 3 and 2"),
         ({"scale": "inf"}, "ValueError: sm_scale must be finite, got inf"),
         ({"k__B": 2}, "ValueError: v must have k's batch, heads and length [2, 2, 100], got [1, 2, 100]"),

@@ -24,6 +24,7 @@ pytestmark = [
 ]
 Words = dict[str, Any]
 Call = Callable[..., tuple[Array, Array]]
+QK16: Words = {"path": "f8_sm90_qk16", "gran": "none", "accum": "fp32+fp16"}
 DEFAULTS: Words = {"B": 1, "Hq": 2, "Sq": 70, "Sk": 90, "D": 64, "layout": 0, "lse": 1, "dtype": "f16"}
 
 
@@ -84,6 +85,9 @@ def check(out: Array, lse: Array, expected: Array, expected_lse: Array, error: f
         {"path": "f8_sm90", "smooth_v": 1, "smooth_k": 0},
         {"path": "f8_sm90", "accum": "fp32+fp16", "Sk": 2500},
         {"path": "f8_sm90", "Sk": 8300, "Hq": 1},
+        {**QK16, "B": 2, "layout": 1, "Hq": 4, "Hkv": 2, "dtype": "bf16"},
+        {**QK16, "B": 2, "D": 100, "causal": 1, "k__gap": 1},
+        {**QK16, "Sk": 1100, "D": 128, "dtype": "bf16"},
     ],
     ids=str,
 )

@@ -44,7 +44,7 @@ def calls(core: Any, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         ((8, 0), "f16", "per_thread", "fp32"),
         ((8, 6), "f16", "per_thread", "fp32"),
         ((8, 9), "f8", "per_thread", "fp32+fp16"),
-        ((9, 0), "f8_sm90", "per_thread", "fp32+fp16"),
+        ((9, 0), "f8_sm90_qk16", "none", "fp32+fp16"),
         ((12, 0), "f8", "per_warp", "fp32+fp16"),
     ],
 )
@@ -66,6 +66,44 @@ def test_sageattn_takes_the_path_of_the_gpu(
     assert (call["path"], call["qk_quant_gran"], call["pv_accum_dtype"]) == expected
     assert call["smooth_k"] is True
     assert call["sm_scale"] == pytest.approx(head_dim**-0.5)
+
+
+@pytest.mark.parametrize(
+    ("head_dim", "queries", "options", "quantized"),
+    [
+        (64, 100_000, {}, False),
+        (65, 512, {}, False),
+        (128, 513, {}, True),
+        (128, 1024, {"is_causal": True}, False),
+        (128, 1025, {"is_causal": True}, True),
+        (64, 5, {"sm_scale": -0.5}, True),
+        (64, 5, {"sm_scale": 0.0}, False),
+        (64, 5, {"attn_mask": True}, True),
+    ],
+)
+@pytest.mark.parametrize("layout", ["HND", "NHD"])
+def test_hopper_quantizes_q_and_k_where_it_pays(
+    core: Any,
+    gpu: Pretend,
+    calls: list[Any],
+    head_dim: int,
+    queries: int,
+    options: dict[str, Any],
+    quantized: bool,
+    layout: str,
+) -> None:
+    """Four heads of q share two of k, so that a key has twice as many rows as there are queries."""
+    gpu(9, 0)
+    q, k, v = (
+        torch.empty((1, h, s, head_dim) if layout == "HND" else (1, s, h, head_dim), dtype=torch.float16, device="cuda")
+        for h, s in ((4, queries), (2, 7), (2, 7))
+    )
+    if "attn_mask" in options:
+        options = {"attn_mask": torch.ones(queries, 7, dtype=torch.bool, device="cuda")}
+    core.sageattn(q, k, v, layout, **options)
+    expected = ("f8_sm90", "per_thread") if quantized else ("f8_sm90_qk16", "none")
+    assert (calls[0]["path"], calls[0]["qk_quant_gran"]) == expected
+    assert core.explain(q, k, v, layout, **options).path == expected[0]
 
 
 def test_one_call_makes_one_operator_call(core: Any, gpu: Pretend, calls: list[Any]) -> None:
@@ -155,6 +193,10 @@ def test_only_a_strange_last_stride_is_copied(core: Any) -> None:
 def test_explain_says_what_runs_and_why(core: Any, gpu: Pretend) -> None:
     gpu(9, 0)
     said = core.explain(*qkv(40), is_causal=True, attn_mask=None)
+    assert (said.arch, said.path, said.kernel) == ("sm_90a", "f8_sm90_qk16", "sage2_wgmma_qk16_bf16_d64_plain")
+    for part in ("16-bit QK, FP8 PV (wgmma)", "in their 16 bits", "takes longer than it saves"):
+        assert part in str(said)
+    said = core.explain(*qkv(40), sm_scale=-1.0)
     assert (said.arch, said.path, said.padded_head_dim) == ("sm_90a", "f8_sm90", 64)
     for part in ("GPU 9.0", "INT8 QK, FP8 PV (wgmma)", "per_thread", "1.125", said.kernel, "cubins/sm_90a.ar"):
         assert part in str(said)

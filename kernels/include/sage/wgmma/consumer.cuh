@@ -10,6 +10,17 @@
 
 namespace sage {
 
+// S[64][128] (+)= Q K^T for 32 bytes of a row.
+SAGE_DEVICE void multiply_qk(u32 (&s)[64], u64 query, u64 key, bool add) {
+#if !QK16
+  wgmma_m64n128k32_s32_s8_s8_ss(s, query, key, add);
+#elif DTYPE_BF16
+  wgmma_m64n128k16_f32_bf16_bf16_ss(s, query, key, add);
+#else
+  wgmma_m64n128k16_f32_f16_f16_ss(s, query, key, add);
+#endif
+}
+
 // R[64][ROWS] (+)= P V for one k32 step, P in registers.
 template <int ROWS>
 SAGE_DEVICE void multiply_pv(Partial* partial, const u32* p, u64 v, bool add) {
@@ -27,10 +38,15 @@ SAGE_DEVICE void multiply_pv(Partial* partial, const u32* p, u64 v, bool add) {
 
 struct Consumer : Softmax {
   SAGE_DEVICE void issue_qk(Place at, u32 q_smem) {
-    const u64 query = wgmma_descriptor<kD>(q_smem), key = wgmma_descriptor<kD>(smem + kK + at.stage * kKBytes);
+    constexpr int kRowBytes = kQK16 ? 128 : kD, kSteps = kRowBytes / 32;  // of a block of channels
+    const u64 query = wgmma_descriptor<kRowBytes>(q_smem);
+    const u64 key = wgmma_descriptor<kRowBytes>(smem + kK + at.stage * kKBytes);
     wgmma_fence();
 #pragma unroll
-    for (int k = 0; k < kD / 32; k++) wgmma_m64n128k32_s32_s8_s8_ss(s, query + 2 * k, key + 2 * k, k > 0);
+    for (int k = 0; k < kD * kOperandBytes / 32; k++) {
+      const int block = k / kSteps, step = 2 * (k % kSteps);
+      multiply_qk(s, query + block * (kM * 128 >> 4) + step, key + block * (kN * 128 >> 4) + step, k > 0);
+    }
     wgmma_commit();
   }
 
@@ -45,7 +61,8 @@ struct Consumer : Softmax {
   }
 
   SAGE_DEVICE void load_k_scale(Place at, float q_scale) {
-    k_scale = __fmaf_rn(q_scale, load_shared_float(smem + kKScale + at.stage * 16 + (lane & 3) * 4), kSmallestScale);
+    if constexpr (kQK16) k_scale = q_scale;
+    else k_scale = __fmaf_rn(q_scale, load_shared_float(smem + kKScale + at.stage * 16 + (lane & 3) * 4), kSmallestScale);
   }
   SAGE_DEVICE void release_k(Place at) {
     if (lane == 0) mbarrier_arrive(smem + kKEmpty + 8 * at.stage);
@@ -102,7 +119,8 @@ struct Consumer : Softmax {
   template <bool EDGE, bool KEEP>
   SAGE_DEVICE void finish_step(Place next, bool release = true) {
     find_maxima<EDGE>();
-    constexpr int kBefore = KEEP || kSplit ? 32 : kN / 2;  // exponentials before the wait for PV
+    // Exponentials before the wait for PV, as measured.
+    constexpr int kBefore = kSplit ? 32 : KEEP ? 16 : kQK16 ? 48 : kN / 2;
     exponentiate<0, kBefore>();
     hold_behind<kBefore>(s, smem + kQ);
     wgmma_wait<0>();

@@ -1,5 +1,5 @@
 // Warps 1 to 3 of the producer: the next work tile's Q, brought as it is by TMA and quantized to int8 into one of two
-// buffers, with what the epilogue needs for each channel.
+// buffers (with QK16 it comes there at once, and stays as it is), with what the epilogue needs for each channel.
 //
 // A warp takes 16 rows at a time, those of one consumer warp. Lane 4 g + t holds channels 64 j + 16 t .. + 15 of rows g
 // and g + 8: the rows one consumer lane owns, so that the largest magnitude of a pair is two shuffles away. The swizzle
@@ -14,14 +14,14 @@ namespace sage {
 
 static_assert(kM % 16 == 0, "Q is quantized in groups of 16 rows, those of one consumer warp");
 
-// Starts the copy of a tile's rows of Q; rows and channels that are not there become zeros, but rows of the next packed
-// sequence do not. The caller has seen kRawEmpty.
-SAGE_DEVICE void copy_q(const AttnWgmmaParams& w, const TensorMap& q_map, const Tile& tile, u32 smem) {
-  mbarrier_arrive_expect(smem + kRawFull, kRawBytes);
+// Starts the copy of a tile's rows of Q to a buffer that is empty; rows and channels that are not there become zeros, but
+// rows of the next packed sequence do not.
+SAGE_DEVICE void copy_q(const AttnWgmmaParams& w, const TensorMap& q_map, const Tile& tile, u32 to, u32 full) {
+  mbarrier_arrive_expect(full, kM * kD * 2);
 #pragma unroll
   for (int j = 0; j < kD / 64; j++)
-    tma_load_4d(smem + kRaw + j * kM * 128, q_map, smem + kRawFull, 64 * j, tile.q_start + tile.row0,
-                w.attn.q.head ? tile.head : 0, w.attn.q.batch ? tile.batch : 0);
+    tma_load_4d(to + j * kM * 128, q_map, full, 64 * j, tile.q_start + tile.row0, w.attn.q.head ? tile.head : 0,
+                w.attn.q.batch ? tile.batch : 0);
 }
 
 // Eight channels of a raw row, at the lane's own address `at` and an offset that all lanes share.
@@ -84,7 +84,7 @@ SAGE_DEVICE void quantize_q(const AttnWgmmaParams& w, int rows, u32 smem, u32 tu
           const float2 a = T::unpack(y.x), b = T::unpack(y.y), c = T::unpack(y.z), d = T::unpack(y.w);
           words[2 * i] = pack_scaled_s8(a.x, a.y, b.x, b.y, inverse);
           words[2 * i + 1] = pack_scaled_s8(c.x, c.y, d.x, d.y, inverse);
-          if constexpr (kLse) {
+          if constexpr (kMeans) {
             const u32 mean = smem + kChannels + slot * kChannelBytes + 4 * (2 * kD + 64 * j + 16 * t + 8 * i);
             const float2 m = load_shared_float2(mean), n = load_shared_float2(mean + 8);
             const float2 o = load_shared_float2(mean + 16), u = load_shared_float2(mean + 24);
@@ -94,7 +94,7 @@ SAGE_DEVICE void quantize_q(const AttnWgmmaParams& w, int rows, u32 smem, u32 tu
         // Eight rows on, the swizzle repeats; 64 channels on, it differs in one bit.
         store_shared_16((out ^ 64 * j) + half * 8 * kD, make_uint4(words[0], words[1], words[2], words[3]));
       }
-      if constexpr (kLse) {
+      if constexpr (kMeans) {
         dot = lanes_sum<4>(dot);
         if (t == 0) store_shared_float(smem + kQDot + (slot * kM + row + 8 * half) * 4, dot);
       }
@@ -114,29 +114,51 @@ SAGE_DEVICE void load_channels(const AttnParams& p, const Tile& tile, u32 smem, 
   const i64 first = (i64)(tile.batch * p.Hkv + tile.head / (p.Hq / p.Hkv)) * kD;
   const u32 at = smem + kChannels + turn % kSlots * kChannelBytes;
   // Every warp writes all of k_mean (the same values), because it reads them itself.
-  if constexpr (kLse)
+  if constexpr (kMeans)
     for (int c = lane; c < kD; c += 32) store_shared_float(at + 4 * (2 * kD + c), p.k_mean ? p.k_mean[first + c] : 0.0f);
   for (int c = warp * 32 + lane; c < kD; c += 32 * kQuantizers) {
     store_shared_float(at + 8 * c, p.v_scale[first + c]);
     store_shared_float(at + 8 * c + 4, p.v_mean ? p.v_mean[first + c] : 0.0f);
   }
+  __syncwarp();
 }
+
+#if QK16
+
+SAGE_DEVICE void produce_queries(const AttnWgmmaParams& w, const TensorMap& q_map, u32 smem) {
+  const int warp = threadIdx.x / 32 - 1, lane = threadIdx.x % 32;
+  Tile tile = await_tile(smem, 0);
+  for (u32 turn = 0; tile.kv_tiles >= 0; turn++) {
+    const u32 buffer = turn & 1;
+    if (warp == 0 && lane == 0) {
+      mbarrier_wait(smem + kQEmpty + 8 * buffer, turn / 2 & 1 ^ 1);
+      copy_q(w, q_map, tile, smem + kQ + buffer * kQBytes, smem + kQFull + 8 * buffer);
+    }
+    await_operands(w, tile, turn == 0);
+    load_channels(w.attn, tile, smem, turn, warp, lane);
+    if (lane == 0) {
+      mbarrier_arrive(smem + kChannelsFull + 8 * (turn % kSlots));
+      release_tile(smem, turn);
+    }
+    tile = await_tile(smem, turn + 1);
+  }
+}
+
+#else
 
 SAGE_DEVICE void produce_queries(const AttnWgmmaParams& w, const TensorMap& q_map, u32 smem) {
   const AttnParams& p = w.attn;
   // The shuffle tells the compiler that the warp is the same in every lane, so that shuffles below need no guards.
   const int warp = __shfl_sync(~0u, threadIdx.x / 32 - 1, 0), lane = threadIdx.x % 32;
   const bool copies = warp == 0 && lane == 0;
-  if (copies) tma_prefetch(q_map);
   Tile tile = await_tile(smem, 0);
-  if (copies && tile.kv_tiles >= 0) copy_q(w, q_map, tile, smem);
+  if (copies && tile.kv_tiles >= 0) copy_q(w, q_map, tile, smem + kRaw, smem + kRawFull);
   for (u32 turn = 0; tile.kv_tiles >= 0; turn++) {
     const u32 buffer = turn & 1;
     mbarrier_wait(smem + kQEmpty + 8 * buffer, turn / 2 & 1 ^ 1);
-    if constexpr (kLse) {  // k_mean is needed at once
+    if constexpr (kMeans) {  // k_mean is needed at once
       await_operands(w, tile, turn == 0);
       load_channels(p, tile, smem, turn, warp, lane);
-      __syncwarp();
     }
     mbarrier_wait(smem + kRawFull, turn & 1);
     if (w.bf16) quantize_q<Bfloat>(w, tile, smem, turn, warp, lane);
@@ -144,10 +166,9 @@ SAGE_DEVICE void produce_queries(const AttnWgmmaParams& w, const TensorMap& q_ma
     fence_async_shared();
     __syncwarp();
     if (lane == 0) mbarrier_arrive(smem + kRawEmpty);
-    if constexpr (!kLse) {
+    if constexpr (!kMeans) {
       await_operands(w, tile, turn == 0);
       load_channels(p, tile, smem, turn, warp, lane);
-      __syncwarp();
     }
     if (lane == 0) {
       mbarrier_arrive(smem + kQFull + 8 * buffer);
@@ -156,9 +177,11 @@ SAGE_DEVICE void produce_queries(const AttnWgmmaParams& w, const TensorMap& q_ma
     tile = await_tile(smem, turn + 1);
     if (copies && tile.kv_tiles >= 0) {
       mbarrier_wait(smem + kRawEmpty, turn & 1);
-      copy_q(w, q_map, tile, smem);
+      copy_q(w, q_map, tile, smem + kRaw, smem + kRawFull);
     }
   }
 }
+
+#endif
 
 }  // namespace sage

@@ -20,7 +20,7 @@ constexpr int kPartials = kPartialColumns / 2;
 #endif
 
 struct State {
-  u32 s[kN / 2];        // logits: int32, then P in fp32
+  u32 s[kN / 2];        // logits: int32, or fp32 with QK16; then P in fp32
   u32 p[kN / 8];        // P in e4m3, A fragments
   float o[kD / 2];
   Partial r[kPartials];
@@ -33,12 +33,33 @@ struct State {
   u32 smem, lane;
 };
 
+#if QK16
+typedef float Logit;
+#else
+typedef int Logit;
+#endif
+SAGE_DEVICE float higher(float a, float b) { return fmaxf(a, b); }
+SAGE_DEVICE int higher(int a, int b) { return max(a, b); }
+
 struct Softmax : State {
+  SAGE_DEVICE Logit logit(int i) const {
+#if QK16
+    return __uint_as_float(s[i]);
+#else
+    return (int)s[i];
+#endif
+  }
+
   // Masks the columns from limit[row] on, counted from this lane's first.
   SAGE_DEVICE void hide(const int (&limit)[2]) {
 #pragma unroll
-    for (int i = 0; i < kN / 2; i++)
-      if (8 * (i >> 2) + (i & 1) >= limit[i >> 1 & 1]) s[i] = (u32)kHidden;
+    for (int row = 0; row < 2; row++) {
+      const int count = min(max((limit[row] >> 3) * 2 + min(limit[row] & 7, 2), 0), kN / 4);
+      const u32 seen = count == 32 ? ~0u : (1u << count) - 1;  // a bit for each of the lane's columns
+#pragma unroll
+      for (int j = 0; j < kN / 4; j++)
+        if (!(seen >> j & 1)) s[4 * (j / 2) + 2 * row + j % 2] = (u32)kHidden;
+    }
   }
 
   // Raises each row's maximum to that of the tile, if it is over the headroom; `top` is this lane's part of it.
@@ -57,29 +78,31 @@ struct Softmax : State {
     raised = __any_sync(~0u, over);
   }
 
-  // The row maxima of S, taken on the integers (three-input max). EDGE: there are masked elements.
+  // The row maxima of S, which for int8 is taken on the integers (three-input max). EDGE: there are masked elements.
   template <bool EDGE>
   SAGE_DEVICE void find_maxima() {
     float top[2];
-    int high[2][2];
+    Logit high[2][2];
 #pragma unroll
     for (int i = 0; i < kN / 2; i++) {
       const int row = i >> 1 & 1;
-      high[row][i & 1] = i < 4 ? (int)s[i] : max(high[row][i & 1], (int)s[i]);
+      high[row][i & 1] = i < 4 ? logit(i) : higher(high[row][i & 1], logit(i));
     }
 #pragma unroll
     for (int row = 0; row < 2; row++) {
-      const int highest = max(high[row][0], high[row][1]);
-      top[row] = !EDGE || highest != kHidden ? (float)highest * k_scale : -__int_as_float(0x7f800000);
+      const Logit highest = higher(high[row][0], high[row][1]);
+      top[row] = kQK16 || !EDGE || highest != kHidden ? (float)highest * k_scale : -__int_as_float(0x7f800000);
     }
     raise_maxima(top);
 #pragma unroll
     for (int row = 0; row < 2; row++) {
       const float wanted = kLog2P - m[row];
-      bias[row] = __fmaf_rn(-kMagic, k_scale, wanted);
+      bias[row] = kQK16 ? wanted : __fmaf_rn(-kMagic, k_scale, wanted);
       sum[row][0] = sum[row][1] = 0.0f;
       // The bias is rounded; what that does to the sum, which the lse must not show.
-      if constexpr (!kOnes) correction[row] = __fmaf_rn(wanted - __fmaf_rn(kMagic, k_scale, bias[row]), 0.69314718f, 1.0f);
+      if constexpr (!kOnes && !kQK16)
+        correction[row] = __fmaf_rn(wanted - __fmaf_rn(kMagic, k_scale, bias[row]), 0.69314718f, 1.0f);
+      else correction[row] = 1.0f;
     }
   }
 
@@ -89,7 +112,7 @@ struct Softmax : State {
 #pragma unroll
     for (int i = FROM; i < TO; i++) {
       const int row = i >> 1 & 1;
-      const float y = exp2_approx(__fmaf_rn(__uint_as_float(s[i] + 0x4B400000u), k_scale, bias[row]));
+      const float y = exp2_approx(__fmaf_rn(__uint_as_float(kQK16 ? s[i] : s[i] + 0x4B400000u), k_scale, bias[row]));
       if constexpr (!kOnes) sum[row][i & 1] += y;
       s[i] = __float_as_uint(y);
     }

@@ -31,13 +31,19 @@ static void prepare_late(const sage::AttnParams* p, sage::u8* ready) {
   }
 }
 
+static sage::TensorMap row_map(const sage::Rows& rows, const sage::AttnParams& p, int heads, i64 tokens, int box_rows) {
+  return {(const sage::u8*)rows.data, 2, 128, 4, {p.head_dim, tokens, rows.head ? heads : 1, rows.batch ? p.B : 1},
+          {2, 2 * rows.token, 2 * rows.head, 2 * rows.batch}, {64, box_rows, 1, 1}};
+}
+
 static sage::TensorMap operand_map(const void* data, i64 heads, i64 rows, i64 columns, int box_rows, int box_columns) {
   return {(const sage::u8*)data, 1, box_columns, 3, {columns, rows, heads, 1}, {1, columns, columns * rows, 0},
           {box_columns, box_rows, 1, 1}};
 }
 
-/// `q_tokens`: rows of q; `blocks` of a grid; `ready`: 16 bytes for each head, to be prepared beside the kernel, or null. Returns -1, or the index of the first block that hangs.
-extern "C" long long run(const sage::AttnParams* p, long long q_tokens, int head_group, unsigned blocks, sage::u8* ready) {
+/// `q_tokens`: rows of q, `k_tokens` of `k`, which is K in 16 bits; `blocks` of a grid; `ready`: 16 bytes for each head, to be prepared beside the kernel, or null. Returns -1, or the index of the first block that hangs.
+extern "C" long long run(const sage::AttnParams* p, long long q_tokens, int head_group, unsigned blocks, sage::u8* ready,
+                         const sage::Rows* k, long long k_tokens) {
   int counter = 0;
   sage::AttnWgmmaParams w{*p};
   w.attn.counter = &counter;
@@ -45,12 +51,11 @@ extern "C" long long run(const sage::AttnParams* p, long long q_tokens, int head
   w.row_tiles = (p->Sq + sage::kM - 1) / sage::kM;
   w.tiles = p->B * p->Hq * w.row_tiles;
   w.ready = ready;
-  const sage::Rows& q = p->q;
-  const sage::TensorMap queries{(const sage::u8*)q.data, 2, 128, 4,
-                                {p->head_dim, q_tokens, q.head ? p->Hq : 1, q.batch ? p->B : 1},
-                                {2, 2 * q.token, 2 * q.head, 2 * q.batch}, {64, sage::kM, 1, 1}};
+  w.k = *k;
+  const sage::TensorMap queries = row_map(p->q, *p, p->Hq, q_tokens, sage::kM);
   const i64 heads = i64(p->cu_k ? 1 : p->B) * p->Hkv;
-  const sage::TensorMap keys = operand_map(p->k8, heads, p->k_rows, sage::kD, 128, sage::kD);
+  const sage::TensorMap keys = sage::kQK16 ? row_map(*k, *p, p->Hkv, k_tokens, 128)
+                                           : operand_map(p->k8, heads, p->k_rows, sage::kD, 128, sage::kD);
   const sage::TensorMap values = operand_map(p->v8, heads, sage::kD, p->k_rows, sage::kD, 128);
   gridDim.x = blocks;
   bool hidden = !ready;

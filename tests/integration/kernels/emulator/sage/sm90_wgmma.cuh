@@ -52,6 +52,25 @@ inline void wgmma_m64n128k32_s32_s8_s8_ss(u32 (&d)[64], u64 a, u64 b, bool accum
   });
 }
 
+/// The same for 16 elements of 16 bits.
+template <class Type>
+inline void issue_qk16(u32 (&d)[64], u64 a, u64 b, bool accumulate) {
+  issued[threadIdx.x].open.push_back([=, &d] {
+    const auto value = [](u64 descriptor, int row, int k) {
+      return Type::unpack(operand(descriptor, row, 2 * k) | operand(descriptor, row, 2 * k + 1) << 8).x;
+    };
+    for (int i = 0; i < 64; i++) {
+      double sum = accumulate ? __uint_as_float(d[i]) : 0.0;
+      for (int k = 0; k < 16; k++) sum += double(value(a, warp_row(i), k)) * value(b, column_of(i), k);
+      d[i] = __float_as_uint(static_cast<float>(sum));
+    }
+  });
+}
+inline void wgmma_m64n128k16_f32_f16_f16_ss(u32 (&d)[64], u64 a, u64 b, bool accumulate) { issue_qk16<Half>(d, a, b, accumulate); }
+inline void wgmma_m64n128k16_f32_bf16_bf16_ss(u32 (&d)[64], u64 a, u64 b, bool accumulate) {
+  issue_qk16<Bfloat>(d, a, b, accumulate);
+}
+
 /// Sums of this thread's elements, and what `keep` makes of each.
 template <int COUNT, class Keep>
 inline void product_rs(const u32* a, u64 b, Keep keep) {

@@ -66,4 +66,5 @@ inline u32 pack_scaled_s8(float a, float b, float c, float d, float scale) {
 inline bool is_zero_group(float amax) { return amax < 7.888609e-31f; }
 inline float max_abs(float a, float b) { return a != a || b != b ? NAN : std::fmax(a, std::fabs(b)); }
 inline float exp2_approx(float x) { return std::exp2(x); }
+inline float reciprocal_approx(float x) { return 1.0f / x; }
 }  // namespace sage
