@@ -68,8 +68,8 @@ CASES = {
 
 def of(way: int, case: Case, channels: int) -> Case:
     """The case with so many channels, and without the negative scale that only INT8 kernels take."""
-    positive = {"scale": abs(case.scale)} if way == QK16 and case.scale else {}
-    return replace(case, channels=channels, **positive)
+    scale = abs(case.scale) if way == QK16 and case.scale else case.scale
+    return replace(case, channels=channels, scale=scale)
 
 
 @pytest.mark.parametrize("channels", [64, 128])
