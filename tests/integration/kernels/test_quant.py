@@ -197,7 +197,8 @@ def test_k_and_v(
     ids=["one token", "plain", "padded", "packed", "chunks"],
 )
 @pytest.mark.parametrize(("blocks", "early", "late_blocks"), [(2, 10**6, 1), (3, 4, 1), (5, 0, 2), (1, 3, 1)])
-def test_k_and_v_by_resident_blocks(
+@pytest.mark.parametrize("with_k", [True, False], ids=["k and v", "v"])
+def test_resident_blocks(
     launched: Launch,
     reference: Any,
     dtype: Any,
@@ -206,6 +207,8 @@ def test_k_and_v_by_resident_blocks(
     blocks: int,
     early: int,
     late_blocks: int,
+    *,
+    with_k: bool,
 ) -> None:
     case = Case(lengths, channels, dtype, block=128, per_warp=False)
     both = case.params(smooth=True, vmax=1.125, fused=True)
@@ -214,15 +217,22 @@ def test_k_and_v_by_resident_blocks(
     p.v.smooth = 0
     p.k.tiles_per_cta = max(2, -(-p.k.tiles // 8))  # the launcher gives more, which leaves fewer parts
     p.heads, p.v_parts = len(lengths) * case.heads, case.dim // 32
-    p.parts = p.v_parts - (-p.k.tiles // p.k.tiles_per_cta)
+    p.parts = p.v_parts + (-(-p.k.tiles // p.k.tiles_per_cta) if with_k else 0)
+    if not with_k:
+        p.k.k, p.k.k8, p.k.scale, p.k.mean = Rows(), None, None, None
     p.early, p.late_blocks = min(early, p.heads * p.parts), late_blocks
     ready = torch.full((p.heads, 16), 3, dtype=torch.uint8)  # each is cleared, then set once (emulator/sage/sync.h)
     p.ready = ready.data_ptr()
     macros = {"DTYPE_BF16": int(dtype == torch.bfloat16), "__CUDA_ARCH__": 900, "HEAD_DIM": case.dim}
+    macros["WITH_K"] = int(with_k)
     assert launched("quant_kv_resident.cu", p, blocks, 768, **macros) == -1, "a block hangs"
     assert int(case.counter) == 0
     assert bool((ready == 1).all())
-    case.check(reference, smooth_k=True, smooth_v=False, vmax=1.125)
+    if with_k:
+        case.check(reference, smooth_k=True, smooth_v=False, vmax=1.125)
+    else:
+        for i in (i for i, length in enumerate(lengths) if length):
+            case.check_v(i, reference, None, 1.125)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["f16", "bf16"])
