@@ -19,8 +19,8 @@ from sageattention import _dispatch, _record  # noqa: E402
 
 LIMIT = _dispatch.PATHS["f16"].max_head_dim
 FP8_LIMIT = _dispatch.PATHS["f8"].max_head_dim
-UNQUANTIZED_QK = ("f8_sm90_qk16", "none", "fp32+fp16")
-"""Path, granularity and accumulator in place of ``f8_sm90`` where `_dispatch.quantizes_qk` says no."""
+Options = Tuple[str, str, str]
+"""Path, granularity and accumulator."""
 
 
 def index(q: torch.Tensor) -> int:
@@ -39,18 +39,18 @@ def capability(index: int) -> _dispatch.Capability:
 
 
 @torch.compiler.assume_constant_result
-def choices(index: int) -> Tuple[Tuple[str, str, str], Tuple[str, str, str]]:
-    """Path, granularity and accumulator that `sageattn` takes up to the FP8 paths' largest head dim, and above it."""
+def choices(index: int) -> Tuple[Options, Options, Options]:
+    """What `sageattn` takes up to the FP8 paths' largest head dim, with Q and K quantized and not; and above it."""
     return _cached_choices(index)
 
 
 @functools.lru_cache(maxsize=None)
-def _cached_choices(index: int) -> Tuple[Tuple[str, str, str], Tuple[str, str, str]]:
-    found = []
-    for size in (FP8_LIMIT, LIMIT):
-        choice = _dispatch.choose(capability(index), RECORD.archs, RECORD.cuda, size)
-        found.append((choice.path, choice.qk_quant_gran, choice.pv_accum_dtype))
-    return found[0], found[1]
+def _cached_choices(index: int) -> Tuple[Options, Options, Options]:
+    def options(size: int, quantized_qk: bool) -> Options:
+        choice = _dispatch.choose(capability(index), RECORD.archs, RECORD.cuda, size, quantized_qk)
+        return choice.path, choice.qk_quant_gran, choice.pv_accum_dtype
+
+    return options(FP8_LIMIT, True), options(FP8_LIMIT, False), options(LIMIT, True)
 
 
 @torch.compiler.assume_constant_result

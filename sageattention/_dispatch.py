@@ -26,9 +26,9 @@ class Path:
 
     ``family`` begins the names of its plain kernels (`kernel` gives each in full). ``granularity`` (of the scales of Q
     and K, ``none`` where they stay in 16 bits) and ``accumulators`` list the values allowed, the default first;
-    ``max_head_dim`` is the largest head dim; ``key_block``
-    is the tokens of K that share a quantization block, ``warp_rows`` the rows of Q that a warp holds up to head dim
-    128; ``v_max`` the largest magnitude that V is scaled to for each accumulator (0 where V stays in 16 bits).
+    ``max_head_dim`` is the largest head dim; ``key_block`` is the tokens of K that share a quantization block,
+    ``warp_rows`` the rows of Q that a warp holds up to head dim 128; ``v_max`` the largest magnitude that V is scaled
+    to for each accumulator (0 where V stays in 16 bits).
     """
 
     family: str
@@ -184,8 +184,8 @@ def quantizes_qk(head_dim: int, rows: int, is_causal: bool, masked: bool, sm_sca
     """Whether a call of `sageattn` is faster with INT8 Q and K, path ``f8_sm90``, than by ``f8_sm90_qk16``.
 
     ``rows`` of Q share a head of K. Preparing K takes time for every key, and saves some for every row that looks at
-    it: from head dim 65 on it pays above about 1024 rows (bench/NOTES-hopper.md); below, exponentials take longer than
-    either product. Masks and negative scales have INT8 kernels alone.
+    it: above head dim 64 it pays from about 1024 rows on (bench/NOTES-hopper.md); up to 64 never, since there the
+    exponentials take longer than either product. Masks and negative scales have INT8 kernels alone.
     """
     if masked or not sm_scale >= 0:
         return True

@@ -59,23 +59,20 @@ def sageattn(
     """Attention by the best kernel for the GPU: FP8 PV where its tensor cores have FP8, else FP16 PV; see `explain`.
 
     QK is INT8, but on Hopper 16-bit where quantizing would take longer than it saves: head dims up to 64, and short q.
-    Head dims up to 256; from 129 on the FP16 kernels serve every GPU. ``smooth_k`` is accepted and K is always
-    smoothed: the result can only be nearer to the exact one.
+    Head dims up to 256; from 129 on the FP16 kernels serve every GPU. ``smooth_k`` is accepted, and a K that is
+    quantized is always smoothed: the result can only be nearer to the exact one.
     """
     if kwargs:
         kwargs.pop("smooth_k", None)
         _arguments.no_more("sageattn", kwargs, (*_QKV, "smooth_k"))
     layout, _ = _checked("sageattn", q, k, v, tensor_layout, attn_mask, _device.LIMIT)
-    small, large = _device.choices(_device.index(q))
-    path, gran, accum = small if q.shape[3] <= _device.FP8_LIMIT else large
-    if path == "f8_sm90" and not _dispatch.quantizes_qk(
-        q.shape[3],
-        _rows_of_a_key(q, k, layout),
-        is_causal,
-        attn_mask is not None,
-        _arguments.scale(sm_scale, q.shape[3]),
-    ):
-        path, gran, accum = _device.UNQUANTIZED_QK
+    small, unquantized, large = _device.choices(_device.index(q))
+    if q.shape[3] > _device.FP8_LIMIT:
+        path, gran, accum = large
+    elif small == unquantized or _quantizes_qk(q, k, layout, is_causal, attn_mask, sm_scale):
+        path, gran, accum = small
+    else:
+        path, gran, accum = unquantized
     return _attend(q, k, v, attn_mask, layout, is_causal, sm_scale, path, gran, accum, True, False, return_lse)
 
 
@@ -303,10 +300,8 @@ def explain(
     capability = _device.capability(index)
     dtype = "bf16" if q.dtype == torch.bfloat16 else "f16"
     name = torch.cuda.get_device_name(index)
-    masked = attn_mask is not None
-    scale, rows = _arguments.scale(sm_scale, head_dim), _rows_of_a_key(q, k, layout)
-    quantized = _dispatch.quantizes_qk(head_dim, rows, is_causal, masked, scale)
-    return _explain.explain(_device.RECORD, name, capability, dtype, head_dim, masked, lse, quantized)
+    quantized = _quantizes_qk(q, k, layout, is_causal, attn_mask, sm_scale)
+    return _explain.explain(_device.RECORD, name, capability, dtype, head_dim, attn_mask is not None, lse, quantized)
 
 
 def _attend(
@@ -360,10 +355,19 @@ def _checked(
     return layout, size
 
 
-def _rows_of_a_key(q: torch.Tensor, k: torch.Tensor, layout: int) -> int:
-    """Rows of q, of all its heads that share one of k, that look at a key (were nothing masked)."""
+def _quantizes_qk(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    layout: int,
+    is_causal: bool,
+    attn_mask: Optional[torch.Tensor],
+    sm_scale: Optional[float],
+) -> bool:
+    """`_dispatch.quantizes_qk` of a call."""
     heads, tokens = 1 + layout, 2 - layout
-    return q.shape[tokens] * q.shape[heads] // max(1, k.shape[heads])
+    rows = q.shape[tokens] * q.shape[heads] // max(1, k.shape[heads])
+    scale = _arguments.scale(sm_scale, q.shape[3])
+    return _dispatch.quantizes_qk(q.shape[3], rows, is_causal, attn_mask is not None, scale)
 
 
 def _rows(x: torch.Tensor) -> torch.Tensor:

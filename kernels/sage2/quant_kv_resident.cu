@@ -3,8 +3,8 @@
 //
 // Preparing is bound by memory, attention by the tensor cores. One block on each multiprocessor works on the first heads
 // until they are prepared. Then most blocks end, and attention takes their place; the few first ones prepare the other
-// heads and end later; should attention catch up, it waits. The launch lets the attention kernel start once every block of this one runs,
-// so nobody waits for a block that has no place.
+// heads and end later; should attention catch up, it waits. The launch lets the attention kernel start once every block of
+// this one runs, so nobody waits for a block that has no place.
 #include <sage/quant_resident.cuh>
 #include <sage/ready.cuh>
 

@@ -19,11 +19,19 @@ def ops() -> Any:
 
 
 def paths() -> list[str]:
-    names = ["f16", "f8", "f8_sm90"]
+    names = ["f16", "f8", "f8_sm90", "f8_sm90_qk16"]
     if torch.cuda.is_available():
         capability = torch.cuda.get_device_capability()
-        names = ["f16", *(["f8"] if capability >= (8, 9) else []), *(["f8_sm90"] if capability == (9, 0) else [])]
+        hopper = ["f8_sm90", "f8_sm90_qk16"] if capability == (9, 0) else []
+        names = ["f16", *(["f8"] if capability >= (8, 9) else []), *hopper]
     return names
+
+
+def options(path: str) -> tuple[str, str]:
+    """Granularity and accumulator that the tests take."""
+    if path == "f8_sm90_qk16":
+        return "none", "fp32+fp16"
+    return "per_thread", "fp32" if path == "f16" else "fp32+fp32"
 
 
 def randn(*shape: int, dtype: Any = torch.float16, seed: int = 0) -> Any:
@@ -43,9 +51,8 @@ def dense(
     causal: bool = False,
     smooth_v: bool = False,
 ) -> Any:
-    accumulator = "fp32" if path == "f16" else "fp32+fp32"
     scale = q.shape[-1] ** -0.5
-    return ops.attention(q, k, v, mask, layout, causal, scale, path, "per_thread", accumulator, True, smooth_v, True)
+    return ops.attention(q, k, v, mask, layout, causal, scale, path, *options(path), True, smooth_v, True)
 
 
 def same(got: Any, want: Any) -> None:
@@ -63,9 +70,8 @@ def test_packed_sequences_are_single_calls(ops: Any, path: str, causal: bool) ->
         torch.tensor([0, *torch.tensor(n).cumsum(0).tolist()], dtype=torch.int32, device="cuda")
         for n in (q_lengths, k_lengths)
     ]
-    accumulator = "fp32" if path == "f16" else "fp32+fp32"
     out, lse = ops.attention_varlen(
-        q, k, v, *cu, max(q_lengths), max(k_lengths), causal, 0.125, path, "per_thread", accumulator, True, True
+        q, k, v, *cu, max(q_lengths), max(k_lengths), causal, 0.125, path, *options(path), True, True
     )
     for i, (m, n) in enumerate(zip(q_lengths, k_lengths, strict=True)):
         rows, keys = slice(cu[0][i], cu[0][i] + m), slice(cu[1][i], cu[1][i] + n)
@@ -94,8 +100,7 @@ def test_head_dims_are_padded_with_zeros(ops: Any, path: str, d: int) -> None:
     padded = 64 if d <= 64 else 128
     q, k, v = (randn(1, 2, 150, d, seed=i) for i in range(3))
     wide = [torch.nn.functional.pad(x, (0, padded - d)) for x in (q, k, v)]
-    accumulator = "fp32" if path == "f16" else "fp32+fp32"
-    arguments = (None, 0, False, d**-0.5, path, "per_thread", accumulator, True, False, True)
+    arguments = (None, 0, False, d**-0.5, path, *options(path), True, False, True)
     out, lse = ops.attention(q, k, v, *arguments)
     want, want_lse = ops.attention(*wide, *arguments)
     same((out, lse), (want[..., :d], want_lse))

@@ -35,21 +35,15 @@ struct State {
 
 #if QK16
 typedef float Logit;
+SAGE_DEVICE Logit logit(u32 s) { return __uint_as_float(s); }
+SAGE_DEVICE Logit higher(Logit a, Logit b) { return fmaxf(a, b); }
 #else
 typedef int Logit;
+SAGE_DEVICE Logit logit(u32 s) { return (int)s; }
+SAGE_DEVICE Logit higher(Logit a, Logit b) { return max(a, b); }
 #endif
-SAGE_DEVICE float higher(float a, float b) { return fmaxf(a, b); }
-SAGE_DEVICE int higher(int a, int b) { return max(a, b); }
 
 struct Softmax : State {
-  SAGE_DEVICE Logit logit(int i) const {
-#if QK16
-    return __uint_as_float(s[i]);
-#else
-    return (int)s[i];
-#endif
-  }
-
   // Masks the columns from limit[row] on, counted from this lane's first.
   SAGE_DEVICE void hide(const int (&limit)[2]) {
 #pragma unroll
@@ -86,7 +80,7 @@ struct Softmax : State {
 #pragma unroll
     for (int i = 0; i < kN / 2; i++) {
       const int row = i >> 1 & 1;
-      high[row][i & 1] = i < 4 ? logit(i) : higher(high[row][i & 1], logit(i));
+      high[row][i & 1] = i < 4 ? logit(s[i]) : higher(high[row][i & 1], logit(s[i]));
     }
 #pragma unroll
     for (int row = 0; row < 2; row++) {
