@@ -4,8 +4,9 @@
                               [--with NAME=MODULE:FUNCTION] [--dtype float16]
     python bench/attention.py --plot FILE.png --json FILE          draw a finished run (needs matplotlib)
 
-bench/README.md says how to read it. Device time, median over interleaved rounds, other (clean) data in L2 before each
-call. TFLOPS = 4 B H Sq Sk D / time, halved when causal. `alone` is the attention kernel by itself, from the profiler.
+bench/README.md says how to read it. Device time, median over rounds of random order, other (clean) data in L2 before
+each call. TFLOPS = 4 B H Sq Sk D / time, halved when causal. `alone` is the attention kernel by itself, from the
+profiler.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import csv
 import importlib
 import json
+import random
 import statistics
 import subprocess
 import sys
@@ -163,9 +165,11 @@ def measure(shape: Shape, dtype: str, rounds: int, flush: Any, extra: dict[str, 
             continue
         row["error"][name] = round(relative_error(shape, tensors, out), 5)
     times: dict[str, list[float]] = {name: [] for name in calls}
+    shuffled = random.Random(shape.name)  # noqa: S311 - an order, not a secret
     for _ in range(rounds if shape.length > SHORT else 5 * rounds):
-        for name, call in calls.items():
-            times[name].append(device_ms(call, flush))
+        # What ran before leaves its heat, and the GPU its clock: nobody always comes after the same one.
+        for name in shuffled.sample(list(calls), len(calls)):
+            times[name].append(device_ms(calls[name], flush))
     for name, values in times.items():
         row["ms"][name] = round(statistics.median(values), 4)
         row["tflops"][name] = round(shape.tflop() / statistics.median(values) * 1e3, 1)

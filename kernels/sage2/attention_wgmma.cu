@@ -15,7 +15,7 @@ using namespace sage;
 namespace {
 
 // Rows with many keys are taken two tiles at a time, with one addition of R; with few, that is only more code to fetch.
-constexpr bool kPairs = kD == 128 && PV_F16;
+constexpr bool kPairs = PV_F16 && (kD == 128 || kQK16);
 constexpr int kPairsFrom = kWgmmaHeldTiles * 3 - 1;
 
 // A consumer's 64 rows are masked in one key tile at most, the last that they see: a boundary of key tiles is one of

@@ -27,6 +27,12 @@ struct Half {
     asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(hi), "f"(lo));
     return pair;
   }
+  /// a * b + c of each half, rounded once.
+  static SAGE_DEVICE u32 fma(u32 a, u32 b, u32 c) {
+    u32 sum;
+    asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(sum) : "r"(a), "r"(b), "r"(c));
+    return sum;
+  }
   /// The larger and the smaller of each half; NaN of either stays.
   static SAGE_DEVICE u32 max(u32 a, u32 b) {
     u32 m;
@@ -85,6 +91,16 @@ SAGE_DEVICE u32 pack_e4m3(float a, float b, float c, float d) {
   return word;
 }
 
+/// The same of four halves, in two pairs.
+SAGE_DEVICE u32 pack_e4m3(u32 ab, u32 cd) {
+  u32 word;
+  asm("{.reg .b16 lo, hi; cvt.rn.satfinite.e4m3x2.f16x2 lo, %1; cvt.rn.satfinite.e4m3x2.f16x2 hi, %2; "
+      "mov.b32 %0, {lo, hi};}"
+      : "=r"(word)
+      : "r"(ab), "r"(cd));
+  return word;
+}
+
 /// Four floats to four int8, `a` lowest; round to nearest even, saturating, NaN to 0.
 SAGE_DEVICE u32 pack_s8(float a, float b, float c, float d) {
   int ia, ib, ic, id;
@@ -103,11 +119,21 @@ SAGE_DEVICE u32 pack_scaled_s8(float a, float b, float c, float d, float scale) 
   return __byte_perm(__byte_perm(ia, ib, 0x0040), __byte_perm(ic, id, 0x0040), 0x5410);
 }
 
-/// max(a, |b|) that keeps a NaN of either.
-SAGE_DEVICE float max_abs(float a, float b) {
+/// The larger; NaN of either stays.
+SAGE_DEVICE float max_or_nan(float a, float b) {
   float m;
-  asm("max.NaN.f32 %0, %1, %2;" : "=f"(m) : "f"(a), "f"(fabsf(b)));
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(m) : "f"(a), "f"(b));
   return m;
+}
+
+/// max(a, |b|) that keeps a NaN of either.
+SAGE_DEVICE float max_abs(float a, float b) { return max_or_nan(a, fabsf(b)); }
+
+/// a * b + c, rounded once and clamped to 0 .. 1; NaN to 0.
+SAGE_DEVICE float fma_saturate(float a, float b, float c) {
+  float sum;
+  asm("fma.rn.sat.f32 %0, %1, %2, %3;" : "=f"(sum) : "f"(a), "f"(b), "f"(c));
+  return sum;
 }
 
 /// Groups whose largest magnitude is below 2^-100 count as all zero: scale 0 and zeros, never a division by zero. NaN and

@@ -25,12 +25,11 @@ WAYS = pytest.mark.parametrize("way", [F16, F32, QK16], ids=["f16", "f32", "qk16
 pytestmark = [pytest.mark.integration, pytest.mark.skipif(not shutil.which("g++"), reason="needs g++")]
 
 
-def check(
-    emulated: Compile, way: int, variant: int, case: Case, *, bf16: bool = False, blocks: int = 2, late: bool = False
+def run_kernel(
+    emulated: Compile, problem: Problem, way: int, variant: int, *, blocks: int = 2, late: bool = False
 ) -> None:
-    vmax, macros = 448.0 if way == F32 else 1.125, {"QK16": int(way == QK16), "DTYPE_BF16": int(bf16)}
-    kind = Kind("", bf16=bf16, vmax=vmax, error=3e-2, key_block=128, warp=16, qk16=way == QK16)
-    problem = Problem(kind, case)
+    """Fill the problem's output, and its lse, by one instance of the kernel."""
+    case, macros = problem.case, {"QK16": int(way == QK16), "DTYPE_BF16": int(problem.kind.bf16)}
     params = problem.params()
     if variant == PLAIN:
         params.lse = None
@@ -42,6 +41,15 @@ def check(
     flags, k = ctypes.c_void_p(ready.ctypes.data) if late else None, problem.k_rows()
     found = run(ctypes.byref(params), tokens, group, blocks, flags, ctypes.byref(k), ctypes.c_longlong(sum(case.k)))
     assert found == -1, f"block {found} hangs"
+
+
+def check(
+    emulated: Compile, way: int, variant: int, case: Case, *, bf16: bool = False, blocks: int = 2, late: bool = False
+) -> None:
+    vmax = 448.0 if way == F32 else 1.125
+    kind = Kind("", bf16=bf16, vmax=vmax, error=3e-2, key_block=128, warp=16, qk16=way == QK16)
+    problem = Problem(kind, case)
+    run_kernel(emulated, problem, way, variant, blocks=blocks, late=late)
     out = from16(problem.out, bf16=bf16).astype(np.float64)
     assert np.isfinite(out).all()
     lse = problem.expected_lse
@@ -64,6 +72,24 @@ CASES = {
     "packed": Case(q=(5, 0, 140, 1), k=(9, 64, 300, 0), heads=(2, 2)),
     "packed, causal": Case(q=(65, 200), k=(65, 200), heads=(4, 2), causal=True),
 }
+
+
+@pytest.mark.parametrize("variant", [PLAIN, LSE], ids=["plain", "lse"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("key", [3, 83, 127, 150, 190])
+def test_what_is_not_a_number_is_not_hidden(emulated: Compile, key: int, value: float, variant: int) -> None:
+    """One logit that is NaN or infinite makes its row NaN, whichever way that key's exponential is made."""
+    problem = Problem(Kind("", vmax=1.125, key_block=128, warp=16, qk16=True), Case(q=(70,), k=(200,)))
+    problem.k[0, key, 5] = value
+    problem.k_bits[:] = problem.k.astype(np.float16).view(np.uint16)
+    with np.errstate(invalid="ignore"):
+        logits = problem.q.astype(np.float64) @ problem.k.astype(np.float64).swapaxes(1, 2)
+    bad = ~np.isfinite(logits.max(-1))
+    assert bad.any()
+    run_kernel(emulated, problem, QK16, variant)
+    out = from16(problem.out, bf16=False)
+    assert np.isnan(out[bad]).all()
+    assert np.isfinite(out[~bad]).all()
 
 
 def of(way: int, case: Case, channels: int) -> Case:

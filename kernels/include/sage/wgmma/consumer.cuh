@@ -120,7 +120,7 @@ struct Consumer : Softmax {
   SAGE_DEVICE void finish_step(Place next, bool release = true) {
     find_maxima<EDGE>();
     // Exponentials before the wait for PV, as measured.
-    constexpr int kBefore = kSplit ? 32 : KEEP ? 16 : kQK16 ? 48 : kN / 2;
+    constexpr int kBefore = kSplit ? 32 : KEEP ? 16 : kLines ? 32 : kQK16 ? 48 : kN / 2;
     exponentiate<0, kBefore>();
     hold_behind<kBefore>(s, smem + kQ);
     wgmma_wait<0>();

@@ -4,6 +4,7 @@
 // 8 * (i / 4) + 2 t + i % 2.
 #pragma once
 
+#include "exp2_lines.cuh"
 #include "keys.cuh"
 
 namespace sage {
@@ -19,8 +20,15 @@ typedef float Partial;
 constexpr int kPartials = kPartialColumns / 2;
 #endif
 
+// These words of p get their exponentials from lines, as measured; not where P is summed for the lse.
+constexpr bool kLines = kOnes && PV_F16;
+constexpr int kFirstLine = kQK16 ? 11 : 8;
+SAGE_DEVICE constexpr bool by_lines(int i) {  // element i of S
+  return kLines && 4 * (i >> 4) + 2 * (i >> 3 & 1) + (i >> 1 & 1) >= kFirstLine;
+}
+
 struct State {
-  u32 s[kN / 2];        // logits: int32, or fp32 with QK16; then P in fp32
+  u32 s[kN / 2];        // logits: int32, or fp32 with QK16; then P in fp32, or two of it in f16 (by_lines)
   u32 p[kN / 8];        // P in e4m3, A fragments
   float o[kD / 2];
   Partial r[kPartials];
@@ -36,7 +44,7 @@ struct State {
 #if QK16
 typedef float Logit;
 SAGE_DEVICE Logit logit(u32 s) { return __uint_as_float(s); }
-SAGE_DEVICE Logit higher(Logit a, Logit b) { return fmaxf(a, b); }
+SAGE_DEVICE Logit higher(Logit a, Logit b) { return max_or_nan(a, b); }
 #else
 typedef int Logit;
 SAGE_DEVICE Logit logit(u32 s) { return (int)s; }
@@ -61,11 +69,11 @@ struct Softmax : State {
     bool over = false;
 #pragma unroll
     for (int row = 0; row < 2; row++) {
-      top[row] = fmaxf(top[row], __shfl_xor_sync(~0u, top[row], 1));
-      top[row] = fmaxf(top[row], __shfl_xor_sync(~0u, top[row], 2));
-      const bool higher = top[row] > m[row] + kWgmmaHeadroom;
+      top[row] = max_or_nan(top[row], __shfl_xor_sync(~0u, top[row], 1));
+      top[row] = max_or_nan(top[row], __shfl_xor_sync(~0u, top[row], 2));
+      const bool higher = !(top[row] <= m[row] + kWgmmaHeadroom);  // or NaN
       over |= higher;
-      const float next = higher ? top[row] : m[row];
+      const float next = higher ? __fmaf_rn(top[row], 0.0f, top[row]) : m[row];  // NaN if infinite; then all of the row is
       next_alpha[row] = exp2_approx(m[row] - next);
       m[row] = next;
     }
@@ -106,7 +114,13 @@ struct Softmax : State {
 #pragma unroll
     for (int i = FROM; i < TO; i++) {
       const int row = i >> 1 & 1;
-      const float y = exp2_approx(__fmaf_rn(__uint_as_float(kQK16 ? s[i] : s[i] + 0x4B400000u), k_scale, bias[row]));
+      const float x = __uint_as_float(kQK16 ? s[i] : s[i] + 0x4B400000u);
+      if (by_lines(i)) {
+        s[i] = line_argument(x, k_scale, bias[row]);
+        if (i & 1) s[i - 1] = exp2_lines(s[i - 1], s[i]);
+        continue;
+      }
+      const float y = exp2_approx(__fmaf_rn(x, k_scale, bias[row]));
       if constexpr (!kOnes) sum[row][i & 1] += y;
       s[i] = __float_as_uint(y);
     }
@@ -123,8 +137,9 @@ struct Softmax : State {
 #pragma unroll
     for (int i = 0; i < kN / 8; i++) {  // p[4 k + 2 h + row]: k32 step k, its half h
       const int e = 16 * (i >> 2) + 8 * (i >> 1 & 1) + 2 * (i & 1);
-      p[i] = pack_e4m3(__uint_as_float(s[e]), __uint_as_float(s[e + 1]), __uint_as_float(s[e + 4]),
-                       __uint_as_float(s[e + 5]));
+      if (by_lines(e)) p[i] = pack_e4m3(s[e], s[e + 4]);
+      else p[i] = pack_e4m3(__uint_as_float(s[e]), __uint_as_float(s[e + 1]), __uint_as_float(s[e + 4]),
+                            __uint_as_float(s[e + 5]));
     }
   }
 

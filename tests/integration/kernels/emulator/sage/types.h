@@ -15,6 +15,10 @@ inline u32 by_halves(u32 a, u32 b, Pick pick) {
 struct Half {
   static u32 max(u32 a, u32 b) { return by_halves<Half>(a, b, [](float x, float y) { return x > y ? x : y; }); }
   static u32 min(u32 a, u32 b) { return by_halves<Half>(a, b, [](float x, float y) { return x < y ? x : y; }); }
+  static u32 fma(u32 a, u32 b, u32 c) {
+    const float2 x = unpack(a), y = unpack(b), z = unpack(c);
+    return pack(x.x * y.x + z.x, x.y * y.y + z.y);  // the product is exact in fp32
+  }
   static float2 unpack(u32 pair) {
     _Float16 x[2];
     std::memcpy(x, &pair, 4);
@@ -56,6 +60,10 @@ inline u32 e4m3(float x) {
   return (code > 126 ? 126 : code) | (x < 0 ? 128 : 0);
 }
 inline u32 pack_e4m3(float a, float b, float c, float d) { return e4m3(a) | e4m3(b) << 8 | e4m3(c) << 16 | e4m3(d) << 24; }
+inline u32 pack_e4m3(u32 ab, u32 cd) {
+  const float2 low = Half::unpack(ab), high = Half::unpack(cd);
+  return pack_e4m3(low.x, low.y, high.x, high.y);
+}
 inline u32 s8(float x, float scale) {
   const double product = std::nearbyint(static_cast<double>(x) * scale);
   return product != product ? 0xff : static_cast<u32>(static_cast<int>(product)) & 255;
@@ -64,7 +72,12 @@ inline u32 pack_scaled_s8(float a, float b, float c, float d, float scale) {
   return s8(a, scale) | s8(b, scale) << 8 | s8(c, scale) << 16 | s8(d, scale) << 24;
 }
 inline bool is_zero_group(float amax) { return amax < 7.888609e-31f; }
-inline float max_abs(float a, float b) { return a != a || b != b ? NAN : std::fmax(a, std::fabs(b)); }
+inline float max_or_nan(float a, float b) { return a != a || b != b ? NAN : std::fmax(a, b); }
+inline float max_abs(float a, float b) { return max_or_nan(a, std::fabs(b)); }
+inline float fma_saturate(float a, float b, float c) {
+  const float sum = std::fma(a, b, c);
+  return sum > 0.0f ? std::fmin(sum, 1.0f) : 0.0f;
+}
 inline float exp2_approx(float x) { return std::exp2(x); }
 inline float reciprocal_approx(float x) { return 1.0f / x; }
 }  // namespace sage
