@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.integration.kernels.conftest import Compile
-from tests.integration.kernels.operands import Case, Kind, Problem, from16
+from tests.integration.kernels.operands import Array, Case, Kind, Problem, from16
 
 PLAIN, LSE, MASK = range(3)
 # What PV is summed in; and Q and K in 16 bits.
@@ -90,6 +90,24 @@ def test_what_is_not_a_number_is_not_hidden(emulated: Compile, key: int, value: 
     out = from16(problem.out, bf16=False)
     assert np.isnan(out[bad]).all()
     assert np.isfinite(out[~bad]).all()
+
+
+@pytest.mark.parametrize("channels", [64, 128])
+@pytest.mark.parametrize("way", [F16, QK16], ids=["f16", "qk16"])
+def test_rows_do_not_know_their_neighbours(emulated: Compile, way: int, channels: int) -> None:
+    """A packed sequence gives what it gives alone, bit for bit, though a warp holds rows of two sequences."""
+    kind = Kind("", vmax=1.125, key_block=128, warp=16, qk16=way == QK16)
+    packed = Problem(kind, Case(q=(70, 90), k=(1000, 1000), channels=channels))
+    packed.q_bits[:, 70:] = (packed.q[:, 70:] * 4).astype(np.float16).view(np.uint16)  # whose maxima rise often
+    run_kernel(emulated, packed, way, PLAIN)
+    alone = Problem(kind, Case(q=(70,), k=(1000,), channels=channels))
+    alone.q_bits[:], alone.k_bits[:] = packed.q_bits[:, :70], packed.k_bits[:, :1000]
+    for name, axis in (("k8", 1), ("k_scale", 1), ("v8", 2)):
+        part: Array = getattr(alone, name)
+        part[:] = np.take(getattr(packed, name), range(part.shape[axis]), axis)
+    alone.k_mean[:], alone.v_scale[:] = packed.k_mean[:1], packed.v_scale[:1]
+    run_kernel(emulated, alone, way, PLAIN)
+    assert np.array_equal(packed.out[:, :70], alone.out)
 
 
 def of(way: int, case: Case, channels: int) -> Case:

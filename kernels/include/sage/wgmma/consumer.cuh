@@ -102,6 +102,22 @@ struct Consumer : Softmax {
     }
   }
 
+  // The same of all columns, but only for rows whose maximum was raised; R of the others goes on. So a row's result does not
+  // depend on which rows share its warp.
+  SAGE_DEVICE void accumulate_raised() {
+    const bool due[2] = {next_alpha[0] != 1.0f, next_alpha[1] != 1.0f};
+#pragma unroll
+    for (int i = 0; i < kD / 2; i++) o[i] = due[i >> 1 & 1] ? __fmaf_rn(o[i], alpha[i >> 1 & 1], partial(i)) : o[i];
+#pragma unroll
+    for (int row = 0; row < 2; row++) {
+      if (!due[row]) continue;
+      if constexpr (kOnes) l[row] = __fmaf_rn(l[row], alpha[row], partial(kD / 2 + 2 * row));
+      alpha[row] = next_alpha[row];
+    }
+#pragma unroll
+    for (int i = 0; i < kPartials; i++) r[i] = due[i & 1] ? 0 : r[i];
+  }
+
   // Looks at the barriers of the next step before the work that comes first, so that their latency is hidden.
   SAGE_DEVICE void look_ahead() {
     const Place ahead = place.next();
@@ -141,11 +157,7 @@ struct Consumer : Softmax {
       place = next;
       look_ahead();
       if constexpr (KEEP) {
-        if (raised) {
-          accumulate();
-#pragma unroll
-          for (int i = 0; i < kPartials; i++) r[i] = 0;
-        }
+        if (raised) accumulate_raised();
       } else {
         accumulate();
       }

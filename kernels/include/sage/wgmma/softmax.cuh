@@ -20,8 +20,8 @@ typedef float Partial;
 constexpr int kPartials = kPartialColumns / 2;
 #endif
 
-// These words of p get their exponentials from lines, as measured; not where P is summed for the lse.
-constexpr bool kLines = kOnes && PV_F16;
+// Words of p from kFirstLine on get their exponentials from lines, as measured; not where P is summed for the lse.
+constexpr bool kLines = kOnes;
 constexpr int kFirstLine = kQK16 ? 11 : 8;
 SAGE_DEVICE constexpr bool by_lines(int i) {  // element i of S
   return kLines && 4 * (i >> 4) + 2 * (i >> 3 & 1) + (i >> 1 & 1) >= kFirstLine;
@@ -73,7 +73,8 @@ struct Softmax : State {
       top[row] = max_or_nan(top[row], __shfl_xor_sync(~0u, top[row], 2));
       const bool higher = !(top[row] <= m[row] + kWgmmaHeadroom);  // or NaN
       over |= higher;
-      const float next = higher ? __fmaf_rn(top[row], 0.0f, top[row]) : m[row];  // NaN if infinite; then all of the row is
+      // Lines hide NaN and infinity; so the row becomes NaN.
+      const float next = !higher ? m[row] : kLines ? __fmaf_rn(top[row], 0.0f, top[row]) : top[row];
       next_alpha[row] = exp2_approx(m[row] - next);
       m[row] = next;
     }
