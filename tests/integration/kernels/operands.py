@@ -73,11 +73,16 @@ def from16(bits: Array, *, bf16: bool) -> Array:
     return (bits.astype(np.uint32) << 16).view(np.float32) if bf16 else bits.view(np.float16).astype(np.float32)
 
 
+def e4m3_values(codes: Array) -> Array:
+    """What e4m3 bytes of positive finite numbers stand for."""
+    exponent, mantissa = codes >> 3, codes & 7
+    values: Array = np.where(exponent > 0, (8.0 + mantissa) * 2.0 ** (exponent - 10.0), mantissa * 2.0**-9)
+    return values
+
+
 def e4m3(x: Array) -> tuple[Array, Array]:
     """Values rounded to e4m3, and their bytes."""
-    codes = np.arange(127)
-    exponent, mantissa = codes >> 3, codes & 7
-    table = np.where(exponent > 0, (8.0 + mantissa) * 2.0 ** (exponent - 10.0), mantissa * 2.0**-9)
+    table = e4m3_values(np.arange(127))
     code = np.abs(np.abs(x)[..., None] - table).argmin(-1)
     return np.sign(x) * table[code], (code | np.where(x < 0, 128, 0)).astype(np.uint8)
 

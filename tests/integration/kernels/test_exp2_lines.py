@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.integration.kernels.conftest import Compile
-from tests.integration.kernels.operands import Array, e4m3, pointer
+from tests.integration.kernels.operands import Array, e4m3, e4m3_values, pointer
 
 pytestmark = [pytest.mark.integration, pytest.mark.skipif(not shutil.which("g++"), reason="needs g++")]
 
@@ -41,11 +41,8 @@ def test_they_are_near_and_right_in_the_mean(lines: Any) -> None:
 
 def test_rounding_to_e4m3_hides_them(lines: Any) -> None:
     y = np.linspace(-5, 7.8, 2**16)
-    exact = e4m3(2.0**y)[0]
-    found = lines(y)[1]
-    exponent, mantissa = found >> 3, found & 7
-    rounded = np.where(exponent > 0, (8.0 + mantissa) * 2.0 ** (exponent - 10.0), mantissa * 2.0**-9)
-    errors = [np.sqrt((((x - 2.0**y) / 2.0**y) ** 2).mean()) for x in (exact, rounded)]
+    exact, found = e4m3(2.0**y)[0], e4m3_values(lines(y)[1])
+    errors = [np.sqrt((((x - 2.0**y) / 2.0**y) ** 2).mean()) for x in (exact, found)]
     assert errors[1] < 1.03 * errors[0]
 
 
@@ -54,7 +51,8 @@ def test_scale_and_bias(lines: Any, scale: float, bias: float) -> None:
     x = np.linspace(-20, 20, 4096)
     y = x * np.float32(scale) + bias
     inside = (y > -9) & (y < 7.8)
-    assert np.abs(lines(x, scale, bias)[0][inside] / 2.0 ** y[inside] - 1).max(initial=0) < 0.011
+    assert inside.any()
+    assert np.abs(lines(x, scale, bias)[0][inside] / 2.0 ** y[inside] - 1).max() < 0.011
 
 
 def test_small_ones_and_masked_ones_are_zero(lines: Any) -> None:
